@@ -1,0 +1,8 @@
+"""Cross features: bins, keys, truncated vocabularies, screening by held-out gain, storage without pickle."""
+
+from __future__ import annotations
+
+from nid_plugins.crosses.features import CrossFeatures, fit_crosses
+from nid_plugins.crosses.vocabulary import Cross
+
+__all__ = ["Cross", "CrossFeatures", "fit_crosses"]

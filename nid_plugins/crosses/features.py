@@ -1,0 +1,349 @@
+"""CrossFeatures: the crosses of a schema, fitted on a training frame, from any frame to cross ids."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nid_plugins.crosses.bins import check_bins, quantile_edges
+from nid_plugins.crosses.keys import Int64Array, cross_keys, dense_ids, is_exact, sparse_ids
+from nid_plugins.crosses.vocabulary import Cross, check_min_count, count_keys
+from nid_plugins.errors import NidWarning, SchemaError, SettingError
+from nid_plugins.frames import FloatMatrix, read_matrix
+from nid_plugins.schema import DenseField, FeatureSchema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from nid_plugins.report import InteractionReport
+
+DEFAULT_CROSSES = 40
+"""Crosses taken from a report unless the caller says otherwise; the paper's K for Criteo."""
+
+_CHUNK = 65_536  # rows worked on at a time: bounds memory and keeps member ids in cache
+
+
+class CrossFeatures:
+    """The crosses of a schema. Made by :func:`fit_crosses`, read back by :meth:`load`.
+
+    Args:
+        schema: The fields of the frames, all of them.
+        crosses: At least one cross, each with a name of its own.
+        edges: Bin edges of every dense field that is a member of a cross, float32, ascending, shape (E,).
+
+    Attributes:
+        schema: As given.
+        crosses: As given, as a tuple.
+        edges: As given, restricted to dense fields that are members.
+
+    Raises:
+        SettingError: The parts do not fit together.
+        SchemaError: A cross of a field that is not in the schema.
+    """
+
+    def __init__(
+        self, schema: FeatureSchema, crosses: Iterable[Cross], edges: Mapping[str, npt.NDArray[np.float32]]
+    ) -> None:
+        self.schema = schema
+        self.crosses = tuple(crosses)
+        if not self.crosses:
+            raise SettingError("no crosses", received="none", expected="at least one cross")
+        used = {name for cross in self.crosses for name in cross.fields}
+        for cross in self.crosses:
+            for name in cross.fields:
+                schema.index_of(name)  # raises, naming an unknown field
+        self.edges: dict[str, npt.NDArray[np.float32]] = {
+            field.name: _checked_edges(field.name, edges) for field in schema.dense if field.name in used
+        }
+        for cross in self.crosses:
+            expected = tuple(_size(schema, name, self.edges) for name in cross.fields)
+            if cross.sizes != expected:
+                raise SettingError(
+                    f"cross {cross.name!r} was made for other fields",
+                    received=f"sizes {cross.sizes}",
+                    expected=f"{expected}, by the schema and the bins of {cross.fields}",
+                )
+        twice = {name for name in self.names if self.names.count(name) > 1 or name in schema.names}
+        if twice:
+            raise SettingError(
+                "a cross needs a name of its own", received=sorted(twice), expected="no field's or other cross's name"
+            )
+
+    def __len__(self) -> int:
+        return len(self.crosses)
+
+    def __repr__(self) -> str:
+        return f"CrossFeatures({len(self)} crosses, {sum(self.vocabulary_sizes)} combinations: {list(self.names)})"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the crosses, in order."""
+        return tuple(cross.name for cross in self.crosses)
+
+    @property
+    def vocabulary_sizes(self) -> tuple[int, ...]:
+        """Number of kept combinations V of each cross; its ids are 0 .. V."""
+        return tuple(cross.vocabulary for cross in self.crosses)
+
+    def transform(self, frame: Any) -> npt.NDArray[np.int32]:
+        """Return the cross ids of a frame.
+
+        Args:
+            frame: Any frame with the schema's columns; it may have no rows. Unlike a model's input it may hold NaN and
+                ids outside a field's cardinality: those rows have cross id 0.
+
+        Returns:
+            Shape (n, K), int32: 0 for a combination that is rare, unseen or missing a member, else 1 .. V.
+
+        Raises:
+            FrameError: A column is missing, not numeric, infinite, or a sparse id is fractional.
+        """
+        rows = read_matrix(frame, self.schema, missing=True, known_only=False, allow_empty=True)
+        return self.transform_matrix(rows)
+
+    def transform_matrix(self, rows: FloatMatrix) -> npt.NDArray[np.int32]:
+        """Return the cross ids of rows of shape (n, p) in schema order, unchecked; see :meth:`transform`."""
+        out = np.empty((len(rows), len(self)), dtype=np.int32)
+        for start in range(0, len(rows), _CHUNK):
+            part = rows[start : start + _CHUNK]
+            members = _Members(part, self.schema, self.edges)
+            for k, cross in enumerate(self.crosses):
+                keys, valid = cross_keys([members[name] for name in cross.fields], cross.sizes)
+                out[start : start + len(part), k] = cross.lookup(keys, valid)
+        return out
+
+    def select(self, which: Iterable[str | int]) -> CrossFeatures:
+        """Return some of the crosses, in the order asked for.
+
+        Args:
+            which: Names or positions, each at most once.
+
+        Raises:
+            SettingError: An unknown name or position, one used twice, or none at all.
+        """
+        if isinstance(which, str):
+            which = [which]
+        picked: list[int] = []
+        for item in which:
+            position = self.names.index(item) if isinstance(item, str) and item in self.names else item
+            if isinstance(position, str | bool) or not isinstance(position, int | np.integer):
+                raise SettingError("no such cross", received=repr(item), expected=f"one of {list(self.names)}")
+            if not -len(self) <= position < len(self):
+                raise SettingError("no such cross", received=position, expected=f"0 .. {len(self) - 1}")
+            picked.append(int(position) % len(self))
+        if len(set(picked)) != len(picked):
+            twice = sorted({self.names[i] for i in picked if picked.count(i) > 1})
+            raise SettingError("crosses asked for twice", received=twice, expected="each cross at most once")
+        return CrossFeatures(self.schema, [self.crosses[i] for i in picked], self.edges)
+
+    def save(self, directory: str | Path) -> Path:
+        """Write to a directory, to be read by :meth:`load`; see :mod:`nid_plugins.crosses.store`.
+
+        Returns:
+            The directory.
+        """
+        from nid_plugins.crosses.store import save
+
+        return save(self, directory)
+
+    @classmethod
+    def load(cls, directory: str | Path) -> CrossFeatures:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            ArtefactError: A file is missing, damaged, or of a newer version.
+        """
+        from nid_plugins.crosses.store import load
+
+        return load(directory)
+
+
+def fit_crosses(
+    interactions: InteractionReport | Iterable[Iterable[str]],
+    train: Any,
+    schema: FeatureSchema,
+    *,
+    max_crosses: int | None = None,
+    bins: int = 100,
+    min_count: float | None = None,
+) -> CrossFeatures:
+    """Fit cross features on a training frame: bins of dense fields and the vocabulary of each cross.
+
+    Args:
+        interactions: A report of :func:`nid_plugins.detect`, taken in its rank order, or sets of field names,
+            e.g. ``[("user", "item"), ("user", "hour", "price")]``. The order of names in a set does not matter.
+        train: Training frame. NaN is allowed: such rows count for no combination of that field.
+        schema: The fields.
+        max_crosses: Most crosses to make. None: 40 from a report, all of the sets that are listed.
+        bins: Most bins of a dense field.
+        min_count: A combination is kept when it occurs more than this many times. None: 1e-4 of the rows, at least 2.
+
+    Returns:
+        The crosses, best ranked first. One whose combinations are all too rare is passed over for the next in rank.
+
+    Raises:
+        SettingError: A set of fewer than two fields, no sets, an option out of range, or every combination too rare.
+        SchemaError: A set names a field the schema lacks.
+        FrameError: The frame does not fit the schema.
+
+    Warns:
+        NidWarning: Fewer crosses than asked for, and why; a constant dense field.
+    """
+    if not isinstance(schema, FeatureSchema):
+        raise SettingError("not a schema", received=type(schema).__name__, expected="FeatureSchema")
+    ranked = _field_sets(interactions, schema)
+    from_report = hasattr(interactions, "interactions")
+    wanted = _check_max_crosses(max_crosses, DEFAULT_CROSSES if from_report else len(ranked))
+    bins = check_bins(bins)
+    rows = read_matrix(train, schema, what="training frame", missing=True)
+    threshold = check_min_count(min_count, len(rows))
+
+    edges: dict[str, npt.NDArray[np.float32]] = {}
+    members = _Members(rows, schema, edges)
+    crosses: list[Cross] = []
+    rare: list[str] = []
+    taken = set(schema.names)
+    for fields in ranked:
+        if len(crosses) == wanted:
+            break
+        for name in fields:
+            if isinstance(schema[name], DenseField) and name not in edges:
+                edges[name] = quantile_edges(rows[:, schema.index_of(name)], bins, field=name)
+        sizes = tuple(_size(schema, name, edges) for name in fields)
+        found, counts = count_keys(*cross_keys([members[name] for name in fields], sizes))
+        kept = np.ascontiguousarray(found[counts > threshold])
+        name = _free_name("__x__".join(fields), taken)
+        if not len(kept):
+            rare.append(name)
+            continue
+        taken.add(name)
+        crosses.append(Cross(name, fields, sizes, is_exact(sizes), kept))
+    _report_shortfall(len(crosses), wanted, len(ranked), rare, threshold)
+    return CrossFeatures(schema, crosses, edges)
+
+
+class _Members:
+    """Member ids of a matrix, each field's computed when first asked for."""
+
+    def __init__(
+        self, rows: FloatMatrix, schema: FeatureSchema, edges: Mapping[str, npt.NDArray[np.float32]]
+    ) -> None:
+        self._rows = rows
+        self._schema = schema
+        self._edges = edges
+        self._ids: dict[str, Int64Array] = {}
+
+    def __getitem__(self, name: str) -> Int64Array:
+        if name not in self._ids:
+            field = self._schema[name]
+            column = np.ascontiguousarray(self._rows[:, self._schema.index_of(name)])
+            self._ids[name] = (
+                dense_ids(column, self._edges[name])
+                if isinstance(field, DenseField)
+                else sparse_ids(column, field.cardinality)
+            )
+        return self._ids[name]
+
+
+def _size(schema: FeatureSchema, name: str, edges: Mapping[str, npt.NDArray[np.float32]]) -> int:
+    field = schema[name]
+    return len(edges[name]) + 1 if isinstance(field, DenseField) else int(field.cardinality)
+
+
+def _checked_edges(name: str, edges: Mapping[str, npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+    if name not in edges:
+        raise SettingError("a dense member of a cross needs bin edges", field=name, expected="float32 of shape (E,)")
+    own = edges[name]
+    ascending = own.dtype == np.float32 and own.ndim == 1 and bool((own[1:] > own[:-1]).all())
+    if not ascending or np.isnan(own).any():
+        raise SettingError(
+            "bad bin edges",
+            field=name,
+            received=f"{own.dtype} of shape {own.shape}",
+            expected="float32 of shape (E,), strictly ascending, no NaN",
+        )
+    return own
+
+
+def _field_sets(interactions: Any, schema: FeatureSchema) -> list[tuple[str, ...]]:
+    """Return the distinct sets of fields in rank order, each in schema order."""
+    if hasattr(interactions, "interactions"):
+        listed = [interaction.fields for interaction in interactions.interactions]
+        hint = "The report holds no interactions; detect with more instances or another detector"
+    else:
+        hint = 'Pass a report of nid.detect, or sets of field names such as [("a", "b")]'
+        if isinstance(interactions, str) or not hasattr(interactions, "__iter__"):
+            raise SettingError("not interactions", received=repr(interactions), hint=hint)
+        listed = list(interactions)
+    if not listed:
+        raise SettingError("no interactions to cross", received="none", expected="at least one", hint=hint)
+    sets: dict[tuple[str, ...], None] = {}
+    for fields in listed:
+        if isinstance(fields, str) or not hasattr(fields, "__iter__"):
+            raise SettingError("not a set of field names", received=repr(fields), expected="e.g. ('a', 'b')", hint=hint)
+        names = list(fields)
+        for name in names:
+            if not isinstance(name, str) or name not in schema.names:
+                raise SchemaError(
+                    "a cross of an unknown field",
+                    field=str(name),
+                    received=f"the set {tuple(names)}",
+                    expected=f"fields of {list(schema.names)}",
+                    hint="Check the spelling, or fit with the schema the report was made with",
+                )
+        canonical = tuple(sorted(set(names), key=schema.index_of))
+        if len(canonical) < 2:  # noqa: PLR2004 - a cross has two members
+            raise SettingError(
+                "a cross needs two or more different fields",
+                received=tuple(names),
+                expected="at least 2 fields",
+                hint="One field alone is already a feature of the model; drop the set",
+            )
+        sets[canonical] = None
+    return list(sets)
+
+
+def _check_max_crosses(max_crosses: object, default: int) -> int:
+    if max_crosses is None:
+        return default
+    if isinstance(max_crosses, bool) or not isinstance(max_crosses, int | np.integer) or max_crosses < 1:
+        raise SettingError(
+            "max_crosses out of range", received=repr(max_crosses), expected="an integer of at least 1, or None"
+        )
+    return int(max_crosses)
+
+
+def _free_name(base: str, taken: set[str]) -> str:
+    # "a__x__b" may itself be a field, and ("a__x__b", "c") reads like ("a", "b__x__c").
+    name, i = base, 2
+    while name in taken:
+        name, i = f"{base}__{i}", i + 1
+    return name
+
+
+def _report_shortfall(made: int, wanted: int, listed: int, rare: list[str], threshold: float) -> None:
+    if not made:
+        raise SettingError(
+            "no combination of any cross is frequent enough",
+            received=f"{len(rare)} crosses ({_sample(rare)})",
+            expected=f"a combination that occurs more than {threshold:g} times",
+            hint="Lower min_count or bins, train on more rows, or cross fields of smaller cardinality",
+        )
+    reasons = []
+    if rare:
+        reasons.append(
+            f"{len(rare)} had no combination that occurs more than {threshold:g} times "
+            f"({_sample(rare)}; lower min_count or bins to keep them)"
+        )
+    if listed < wanted:
+        reasons.append(f"only {listed} different sets of fields were given")
+    if reasons:
+        warnings.warn(f"{made} crosses of {wanted} asked for: {'; '.join(reasons)}", NidWarning, stacklevel=3)
+
+
+def _sample(names: list[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
