@@ -1,0 +1,20 @@
+"""The built-in commands, registered like anyone's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nid_plugins.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import click
+
+
+@hookimpl
+def nid_register_commands(register: Callable[[click.Command], object]) -> None:
+    """Add the commands of this folder."""
+    from nid_plugins.cli.plugins import plugins
+
+    register(plugins)
