@@ -11,6 +11,7 @@ the only entry points to load) and ``NID_TRACE_PLUGINS=1``.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
 import sys
@@ -308,7 +309,7 @@ class PluginManager:
                 return
             self._loaded = True  # first, so that a plug-in may ask the manager while it is being loaded
             for name, path in self._builtins.items():
-                self._try(name, "built-in", __version__, lambda path=path: importlib.import_module(path))
+                self._try(name, "built-in", __version__, functools.partial(importlib.import_module, path))
             found = metadata.entry_points(group=NAMESPACE) if self._use_entry_points else ()
             for point in found:
                 if self._only is None or point.name in self._only:
