@@ -95,6 +95,7 @@ class PluginManager:
         self._seen: set[str] = set()
         self._registries = {kind.name: Registry(kind) for kind in KINDS}
         self._problems: list[str] = []
+        self._unsaid: list[str] = []
         self._loaded = False
         self._lock = threading.RLock()
         if trace or (trace is None and environ.get("NID_TRACE_PLUGINS", "") not in {"", "0"}):
@@ -317,6 +318,7 @@ class PluginManager:
                     self._try(point.name, "entry point", version, point.load)
             for name in sorted((self._only or set()) - {point.name for point in found}):
                 self._report(name, "named in NID_LOAD_PLUGINS but not installed")
+            self._say()
 
     def _try(self, name: str, source: Source, version: str | None, load: Callable[[], object]) -> None:
         self._seen.add(name)
@@ -342,22 +344,23 @@ class PluginManager:
             raise PluginError(
                 f"plug-in {name!r}: the name is taken by another plug-in", hint="Give it another name"
             )
+        if self._pm.is_registered(plugin):
+            raise PluginError(f"plug-in {name!r} is already registered as {self._pm.get_name(plugin)!r}")
         hooks = hooks_of(self._pm, plugin, name, self._hook_names)
         try:
             self._pm.register(plugin, name)
-        except (pluggy.PluginValidationError, ValueError) as error:
-            # The message of pluggy's own check repeats the plug-in before it comes to the point.
-            raise PluginError(f"plug-in {name!r}: {one_line(str(error).splitlines()[-1])}") from error
-        try:
-            self._pm.check_pending()
         except pluggy.PluginValidationError as error:
-            self._pm.unregister(name=name)
-            raise PluginError(f"plug-in {name!r}: {one_line(error)}") from error
+            if self._pm.has_plugin(name):  # older pluggy checks after it has begun to register
+                self._pm.unregister(name=name)
+            # The last line comes to the point; those before it repeat the plug-in.
+            raise PluginError(f"plug-in {name!r}: {one_line(str(error).splitlines()[-1])}") from error
         version = version if isinstance(version, str) else None
         self._infos[name] = PluginInfo(name, version, hooks, source)
         for registry in self._registries.values():
             if registry.collected:
                 self._collect(registry, name)
+        if source == "registered":
+            self._say()
 
     def _drop(self, name: str) -> None:
         self._pm.unregister(name=name)
@@ -374,6 +377,7 @@ class PluginManager:
                 registry.collected = True
                 for name in list(self._infos):
                     self._collect(registry, name)
+                self._say()
             return registry.objects
 
     def _collect(self, registry: Registry, name: str) -> None:
@@ -427,7 +431,12 @@ class PluginManager:
     def _report(self, name: str, problem: str, *, prefix: bool = True) -> None:
         sentence = f"plug-in {name!r} {problem}" if prefix else problem
         self._problems.append(sentence)
-        _warn(sentence)
+        self._unsaid.append(sentence)
+
+    def _say(self) -> None:
+        # Last of all: where warnings are errors, the first one must not leave the other plug-ins unloaded.
+        while self._unsaid:
+            _warn(self._unsaid.pop(0))
 
 
 def _names(listed: str) -> set[str]:
