@@ -1,0 +1,31 @@
+"""Detection: masks, baselines, detectors, MADEX for one row and GLIDER for many."""
+
+from __future__ import annotations
+
+from nid_plugins.detection.archdetect import ArchDetect
+from nid_plugins.detection.baselines import Baseline
+from nid_plugins.detection.detector import Detector, Explanation
+from nid_plugins.detection.executors import Executor
+from nid_plugins.detection.glider import detect, explain
+from nid_plugins.detection.gradient_nid import GradientNID
+from nid_plugins.detection.least_squares import LeastSquares
+from nid_plugins.detection.masks import MaskDesign, random_masks
+from nid_plugins.detection.nid import NID
+from nid_plugins.detection.settings import DetectRequest, DetectSettings
+
+__all__ = [
+    "NID",
+    "ArchDetect",
+    "Baseline",
+    "DetectRequest",
+    "DetectSettings",
+    "Detector",
+    "Executor",
+    "Explanation",
+    "GradientNID",
+    "LeastSquares",
+    "MaskDesign",
+    "detect",
+    "explain",
+    "random_masks",
+]

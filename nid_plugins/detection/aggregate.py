@@ -1,0 +1,118 @@
+"""From instance results to a report: count, rank, prune, bootstrap."""
+
+from __future__ import annotations
+
+import warnings
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nid_plugins.detection.masks import Floats
+from nid_plugins.detection.pruning import count_sets, prune_global
+from nid_plugins.detection.stability import bootstrap_stability
+from nid_plugins.errors import NidWarning
+from nid_plugins.report import Interaction, InteractionReport
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nid_plugins.blackbox import BlackBox
+    from nid_plugins.detection.detector import Members
+    from nid_plugins.detection.journal import InstanceResult
+    from nid_plugins.detection.madex import Madex
+    from nid_plugins.detection.settings import DetectSettings
+
+POOR_FIT = 0.5
+MANY_CLIPPED = 0.01
+
+
+def build_report(
+    box: BlackBox,
+    madex: Madex,
+    settings: DetectSettings,
+    results: Sequence[InstanceResult],
+    unswitched: dict[str, float],
+) -> InteractionReport:
+    """Return the report of the finished instances.
+
+    Warns when the explainers fit poorly or many predictions were clipped: the ranking is then not to be trusted.
+    """
+    results = sorted(results, key=lambda r: r.index)
+    counts = count_sets(r.sets for r in results)
+    strength: defaultdict[Members, float] = defaultdict(float)
+    gain: defaultdict[Members, float] = defaultdict(float)
+    for result in results:
+        for members, s, g in zip(result.sets, result.strengths, result.gains, strict=True):
+            strength[members] += s
+            gain[members] += g
+    ranked = sorted(counts, key=lambda m: (-counts[m], -strength[m] / counts[m], m))
+    antichain = settings.prune == "paper"
+    chosen = prune_global(ranked, settings.top_k) if antichain else ranked[: settings.top_k]
+    rng = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(4,)))
+    stability = (
+        bootstrap_stability([r.sets for r in results], ranked, settings.top_k, rng, antichain=antichain)
+        if len(results) > 1
+        else {}
+    )
+    names = box.schema.names
+    interactions = [
+        Interaction(
+            fields=tuple(names[j] for j in members),
+            count=counts[members],
+            share=counts[members] / len(results),
+            strength=strength[members] / counts[members],
+            gain=gain[members] / counts[members],
+            stability=stability.get(members, float("nan")),
+        )
+        for members in chosen
+    ]
+    r2 = np.array([r.r2 for r in results])
+    _warn(r2, sum(r.saturated for r in results), len(results) * len(madex.masks), box.epsilon)
+    return InteractionReport(
+        interactions=interactions,
+        schema=box.schema,
+        settings={
+            **settings.to_dict(),
+            "adapter": box.adapter,
+            "output": box.output,
+            "epsilon": box.epsilon,
+            "instances_used": len(results),
+            "queries_per_instance": len(madex.masks),
+            "clipped_predictions": sum(r.saturated for r in results),
+        },
+        r2=r2,
+        r2_linear=np.array([r.r2_linear for r in results]),
+        kept=np.array([len(r.sets) for r in results], dtype=np.int64),
+        unswitched=unswitched,
+        pair_strengths=_pairs(results, len(names)),
+    )
+
+
+def _pairs(results: Sequence[InstanceResult], p: int) -> Floats | None:
+    given = [r.pairs for r in results if r.pairs is not None]
+    if not given:
+        return None
+    matrix = np.zeros((p, p))
+    matrix[np.triu_indices(p, 1)] = np.mean(np.array(given, dtype=np.float64), axis=0)
+    return matrix + matrix.T
+
+
+def _warn(r2: Floats, clipped: int, queries: int, epsilon: float) -> None:
+    known = r2[~np.isnan(r2)]
+    if len(r2) and not len(known):
+        warnings.warn("the model's output does not react to any perturbation of these instances", NidWarning, 5)
+    elif len(known) and np.median(known) < POOR_FIT:
+        warnings.warn(
+            f"the explainers fit poorly (median held-out R^2 {np.median(known):.2f}): raise perturbations, or try "
+            "another baseline or detector; the ranking may be noise",
+            NidWarning,
+            5,
+        )
+    if queries and clipped / queries > MANY_CLIPPED:
+        warnings.warn(
+            f"{clipped} of {queries} predictions were saturated and clipped at epsilon={epsilon:g}: the model is "
+            "certain there, and its logit differences are lost",
+            NidWarning,
+            5,
+        )

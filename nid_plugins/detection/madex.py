@@ -1,0 +1,124 @@
+"""MADEX (Tsang et al. 2020, section 3): perturb an instance, ask the model, fit an explainer, read its interactions."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nid_plugins.detection.baselines import check_background
+from nid_plugins.detection.gain import GainSelector, Kept
+from nid_plugins.detection.journal import InstanceResult
+from nid_plugins.detection.masks import Floats, MaskDesign, r_squared
+from nid_plugins.detection.pruning import prune_local
+from nid_plugins.errors import PluginError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nid_plugins.blackbox import BlackBox
+    from nid_plugins.detection.baselines import Baseline
+    from nid_plugins.detection.detector import Detector, Explanation
+    from nid_plugins.detection.settings import DetectSettings
+
+PAIR_FIELDS = 200
+"""Most fields for which the strengths of all pairs are kept in the report."""
+
+
+class Madex:
+    """Explains instances of one model with masks all of them share.
+
+    Args:
+        box: The model.
+        background: Typical rows, shape (n, p), or None where the baseline needs none.
+        settings: What was asked for.
+        detector: Finds the interactions.
+        baseline: Says what an off field holds.
+
+    Attributes:
+        masks: The masks every instance is queried under, shape (M, p).
+    """
+
+    def __init__(
+        self,
+        box: BlackBox,
+        background: Floats | None,
+        settings: DetectSettings,
+        detector: Detector,
+        baseline: Baseline,
+    ) -> None:
+        p = len(box.schema)
+        self.box = box
+        self.settings = settings
+        self.detector = detector
+        self.baseline = baseline
+        self.background = check_background(baseline, background, p)
+        rng = np.random.default_rng(self._seed(0, 0))
+        self.masks = np.asarray(detector.masks(p, settings.perturbations, rng), dtype=bool)
+        self._check_masks(p)
+        self._random = detector.random_rows(self.masks)
+        self._design = MaskDesign(self.masks[: self._random])
+        self._selector = GainSelector(self._design, limit=settings.candidates, min_gain=settings.min_gain)
+        self._lock = threading.Lock()
+        self._state = detector.prepare(self.masks)
+
+    def _check_masks(self, p: int) -> None:
+        if self.masks.ndim != 2 or self.masks.shape[1] != p or not self.masks[0].all():  # noqa: PLR2004 - a matrix
+            raise PluginError(
+                f"the detector {self.detector.name!r} made unusable masks",
+                received=f"shape {self.masks.shape}",
+                expected=f"(M, {p}), the first row all on",
+            )
+
+    def _seed(self, purpose: int, index: int) -> np.random.SeedSequence:
+        return np.random.SeedSequence(self.settings.seed, spawn_key=(purpose, index))
+
+    def off_values(self, index: int) -> Floats:
+        """Return what the off fields of an instance hold, shape (p,)."""
+        return self.baseline.values(self.background, self.box.schema, np.random.default_rng(self._seed(1, index)))
+
+    def query(self, row: Floats, off: Floats) -> tuple[Floats, int]:
+        """Return the logits of one instance under all masks, shape (M,), and how many of them were clipped."""
+        before = self.box.saturated
+        return self.baseline.query(self.box, row, off, self.masks), self.box.saturated - before
+
+    def explain(self, targets: Floats, indices: Sequence[int], clipped: Sequence[int]) -> list[InstanceResult]:
+        """Return what each instance of a batch contributes.
+
+        Args:
+            targets: Logits, shape (B, M).
+            indices: Positions of the instances, which seed their explainers.
+            clipped: Clipped predictions of each.
+        """
+        explanations = self.detector.fit(self._state, targets, [self._seed(2, i) for i in indices])
+        if len(explanations) != len(targets):
+            raise PluginError(
+                f"the detector {self.detector.name!r} returned {len(explanations)} explanations",
+                expected=f"{len(targets)}, one an instance",
+            )
+        random = targets[:, : self._random]
+        residuals = self._design.residuals(random)
+        return [
+            self._result(index, random[b], residuals[b], explanations[b], clipped[b]) for b, index in enumerate(indices)
+        ]
+
+    def _result(self, index: int, y: Floats, residual: Floats, found: Explanation, clipped: int) -> InstanceResult:
+        test = self._design.test
+        if self.settings.prune == "gain" or np.isnan(found.r2):
+            with self._lock:  # the selector's cache of columns is shared by the threads
+                kept = self._selector.select(y, found, residual)
+        else:
+            kept = Kept([], [], [], float(r_squared(y[test], residual[test])), found.r2)
+        if self.settings.prune == "gain":
+            sets, strengths, gains = kept.sets, kept.strengths, kept.gains
+        else:
+            everything = [m for m in found.sets if len(m) < self.masks.shape[1] or self.settings.prune == "none"]
+            sets = prune_local(everything) if self.settings.prune == "paper" else everything[:100]
+            strength_of = dict(zip(found.sets, found.strengths.tolist(), strict=True))
+            strengths, gains = [strength_of[m] for m in sets], [float("nan")] * len(sets)
+        r2 = kept.r2 if np.isnan(found.r2) else found.r2
+        pairs = None
+        if found.pairs is not None and len(found.pairs) <= PAIR_FIELDS:
+            pairs = found.pairs[np.triu_indices(len(found.pairs), 1)].astype(np.float32)
+        return InstanceResult(index, sets, strengths, gains, float(r2), kept.r2_linear, pairs, clipped)

@@ -1,0 +1,247 @@
+"""Small multilayer perceptrons for many instances, trained together as one batched computation in NumPy.
+
+All instances see the same masks in the same minibatches, so a layer of all networks is one stacked matrix product, and
+one Adam step updates one flat array. An instance's result does not depend on which others share its batch: it has its
+own initial weights, its own early stopping, and leaves the batch when it stops.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from nid_plugins.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nid_plugins.detection.masks import Floats, MaskDesign
+
+Single = npt.NDArray[np.float32]
+COLLAPSED = 0.98
+"""Share of the target's variance left on validation rows above which a network is trained again."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the explainer networks are trained.
+
+    Args:
+        hidden: Units of each hidden layer.
+        activation: ``"relu"`` or ``"softplus"``.
+        l1: Penalty on the absolute weights, biases left out.
+        learning_rate: Adam's step size.
+        batch: Rows a step.
+        epochs: Most passes over the rows.
+        patience: Passes without improvement on the validation rows before stopping; the best weights are kept.
+    """
+
+    hidden: tuple[int, ...] = (64, 32)
+    activation: Literal["relu", "softplus"] = "relu"
+    l1: float = 1e-3
+    learning_rate: float = 5e-3
+    batch: int = 200
+    epochs: int = 100
+    patience: int = 5
+
+    def __post_init__(self) -> None:
+        if self.activation not in {"relu", "softplus"}:
+            raise SettingError("unknown activation", received=self.activation, expected='"relu" or "softplus"')
+        if not self.hidden or min(self.hidden) < 1:
+            raise SettingError("hidden layers must have units", received=self.hidden, expected="e.g. (64, 32)")
+        for name in ("learning_rate", "batch", "epochs", "patience"):
+            if getattr(self, name) <= 0:
+                raise SettingError(f"{name} must be positive", received=getattr(self, name), expected="> 0")
+        if self.l1 < 0:
+            raise SettingError("l1 must not be negative", received=self.l1, expected=">= 0")
+
+
+class Networks:
+    """B networks of one architecture, their parameters rows of one flat (B, P) array.
+
+    Attributes:
+        flat: All parameters, shape (B, P), float32.
+        weights: Views, one a layer, shape (B, inputs, units); the last layer has one unit.
+        biases: Views, one a layer, shape (B, 1, units).
+    """
+
+    def __init__(self, flat: Single, widths: Sequence[int], activation: str) -> None:
+        self.flat = flat
+        self.widths = tuple(widths)
+        self.activation = activation
+        self.weights, self.biases = _views(flat, self.widths)
+
+    @classmethod
+    def initial(cls, widths: Sequence[int], activation: str, rngs: Sequence[np.random.Generator]) -> Networks:
+        """Draw weights uniformly with Glorot's bound, biases zero, each instance from its own generator."""
+        size = sum(a * b + b for a, b in zip(widths, widths[1:], strict=False))
+        networks = cls(np.zeros((len(rngs), size), dtype=np.float32), widths, activation)
+        for b, rng in enumerate(rngs):
+            for weight in networks.weights:
+                bound = np.sqrt(6.0 / sum(weight.shape[1:]))
+                weight[b] = rng.uniform(-bound, bound, size=weight.shape[1:])
+        return networks
+
+    def forward(self, x: Single) -> tuple[Single, list[Single], list[Single]]:
+        """Return outputs (B, rows), and the activations and slopes of each hidden layer, for rows (rows, p)."""
+        activations: list[Single] = []
+        slopes: list[Single] = []
+        h = x[None]
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            pre = np.matmul(h, weight)
+            pre += bias
+            if self.activation == "relu":
+                slope = (pre > 0).astype(np.float32)
+                h = np.maximum(pre, 0, out=pre)
+            else:
+                # log(1 + exp(x)) and its slope from one exponential that cannot overflow.
+                e = np.exp(-np.abs(pre))
+                slope = np.where(pre > 0, np.float32(1), e)
+                e += 1
+                slope /= e
+                h = np.maximum(pre, 0, out=pre)
+                h += np.log(e)
+            activations.append(h)
+            slopes.append(slope)
+        out = np.matmul(h, self.weights[-1]) + self.biases[-1]
+        return out[..., 0], activations, slopes
+
+    def gradient(self, x: Single, y: Single, into: Networks) -> None:
+        """Write the gradient of the mean squared error of each network on rows (rows, p), y (B, rows)."""
+        out, activations, slopes = self.forward(x)
+        delta = ((2.0 / len(x)) * (out - y))[..., None]
+        for layer in range(len(self.weights) - 1, -1, -1):
+            below = activations[layer - 1] if layer else x[None]
+            np.matmul(below.transpose(0, 2, 1), delta, out=into.weights[layer])
+            into.biases[layer][:] = delta.sum(axis=1, keepdims=True)
+            if layer:
+                delta = np.matmul(delta, self.weights[layer].transpose(0, 2, 1))
+                delta *= slopes[layer - 1]
+
+    def rows(self, index: npt.NDArray[np.intp]) -> Networks:
+        """Return a copy of some of the networks."""
+        return Networks(self.flat[index].copy(), self.widths, self.activation)
+
+
+def _views(flat: Single, widths: tuple[int, ...]) -> tuple[list[Single], list[Single]]:
+    weights, biases, start = [], [], 0
+    for a, b in zip(widths, widths[1:], strict=False):
+        weights.append(flat[:, start : start + a * b].reshape(len(flat), a, b))
+        biases.append(flat[:, start + a * b : start + a * b + b].reshape(len(flat), 1, b))
+        start += a * b + b
+    return weights, biases
+
+
+def train(
+    design: MaskDesign, targets: Floats, training: Training, seeds: Sequence[np.random.SeedSequence]
+) -> tuple[Networks, Floats]:
+    """Train one network an instance on masks coded 0/1 and targets of mean 0 and variance 1.
+
+    Args:
+        design: The masks and their split.
+        targets: Shape (B, M).
+        training: Settings.
+        seeds: One an instance.
+
+    Returns:
+        The networks with their best weights, and each one's mean squared error on the validation rows, shape (B,).
+    """
+    networks, errors = _train(design, targets, training, [s.spawn(2)[0] for s in seeds])
+    lost = np.flatnonzero(errors > COLLAPSED)
+    if len(lost):
+        # All units of a small network can die at the first steps; one gentler restart, kept if better.
+        gentler = Training(
+            training.hidden,
+            training.activation,
+            training.l1 / 10,
+            training.learning_rate / 2,
+            training.batch,
+            training.epochs,
+            training.patience,
+        )
+        again, new = _train(design, targets[lost], gentler, [seeds[b].spawn(2)[1] for b in lost])
+        better = np.flatnonzero(new < errors[lost])
+        networks.flat[lost[better]] = again.flat[better]
+        errors[lost[better]] = new[better]
+    return networks, errors
+
+
+def _train(
+    design: MaskDesign, targets: Floats, training: Training, seeds: Sequence[np.random.SeedSequence]
+) -> tuple[Networks, Floats]:
+    x = design.masks.astype(np.float32)
+    y = targets.astype(np.float32)
+    x_train, x_valid = x[design.train], x[design.valid]
+    widths = (x.shape[1], *training.hidden, 1)
+    networks = Networks.initial(widths, training.activation, [np.random.default_rng(s) for s in seeds])
+    best = networks.flat.copy()
+    errors = np.full(len(y), np.inf)
+    waited = np.zeros(len(y), dtype=int)
+    alive = np.arange(len(y))
+    step = _Adam(networks, training)
+    # One order of rows for all: the batch of masks is then shared, and no instance depends on its neighbours.
+    order_rng = np.random.default_rng(len(x_train))
+    for _ in range(training.epochs):
+        order = order_rng.permutation(len(x_train))
+        y_alive = y[alive]
+        for start in range(0, len(order), training.batch):
+            rows = order[start : start + training.batch]
+            step(x_train[rows], np.ascontiguousarray(y_alive[:, rows]))
+        current = ((step.networks.forward(x_valid)[0] - y_alive[:, design.valid]) ** 2).mean(axis=1)
+        better = current < errors[alive]
+        best[alive[better]] = step.networks.flat[better]
+        errors[alive] = np.where(better, current, errors[alive])
+        waited[alive] = np.where(better, 0, waited[alive] + 1)
+        going = np.flatnonzero(waited[alive] <= training.patience)
+        if not len(going):
+            break
+        if len(going) < len(alive):
+            alive = alive[going]
+            step.keep(going)
+    return Networks(best, widths, training.activation), errors
+
+
+class _Adam:
+    def __init__(self, networks: Networks, training: Training) -> None:
+        self.networks = networks
+        self.training = training
+        self.first = np.zeros_like(networks.flat)
+        self.second = np.zeros_like(networks.flat)
+        self.count = 0
+        self._allocate()
+
+    def _allocate(self) -> None:
+        flat = self.networks.flat
+        self.gradient = Networks(np.empty_like(flat), self.networks.widths, self.networks.activation)
+        penalty = Networks(np.zeros((1, flat.shape[1]), np.float32), self.networks.widths, self.networks.activation)
+        for weight in penalty.weights:
+            weight[:] = self.training.l1
+        self.penalty = penalty.flat
+        self.work = np.empty_like(flat)
+
+    def keep(self, index: npt.NDArray[np.intp]) -> None:
+        self.networks = self.networks.rows(index)
+        self.first, self.second = self.first[index], self.second[index]
+        self._allocate()
+
+    def __call__(self, x: Single, y: Single) -> None:
+        flat, g, work = self.networks.flat, self.gradient.flat, self.work
+        self.networks.gradient(x, y, self.gradient)
+        np.sign(flat, out=work)
+        work *= self.penalty
+        g += work
+        self.count += 1
+        self.first += np.float32(0.1) * (g - self.first)
+        np.multiply(g, g, out=work)
+        work -= self.second
+        work *= np.float32(0.001)
+        self.second += work
+        np.sqrt(self.second, out=work)
+        work *= np.float32(1.0 / np.sqrt(1.0 - 0.999**self.count))
+        work += np.float32(1e-8)
+        np.divide(self.first, work, out=work)
+        work *= np.float32(self.training.learning_rate / (1.0 - 0.9**self.count))
+        flat -= work

@@ -1,0 +1,149 @@
+"""Neural interaction detection (Tsang et al. 2018, sections 4.1-4.2): interactions read off a network's weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from nid_plugins.detection.detector import Detector, Explanation, Members
+from nid_plugins.detection.masks import Floats, MaskDesign, Masks, r_squared
+from nid_plugins.detection.mlp import Networks, Training, train
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TOP = 100
+"""Sets kept an instance, as in the paper's code."""
+
+
+@dataclass(frozen=True)
+class NID(Detector):
+    """Strengths from the weights of an L1-penalised ReLU network fitted to the logits.
+
+    A hidden unit i lets its inputs interact; its influence on the output is at most
+    ``z_i = (|w_y| |W_L| ... |W_2|)_i``. A set I gets ``sum_i z_i min_{j in I} |W1_ij|`` over the units for which I is
+    a prefix of the inputs sorted by ``|W1_ij|``.
+
+    Args:
+        linear: Fit the main effects first, in closed form, and the network on what they leave. Without it main effects
+            leak into spurious interactions.
+        hidden: Units of the hidden layers.
+        l1: Weight penalty.
+        learning_rate: Adam's.
+        batch: Rows a step.
+        epochs: Most passes.
+        patience: Passes without improvement before stopping.
+    """
+
+    linear: bool = True
+    hidden: tuple[int, ...] = (64, 32)
+    l1: float = 1e-3
+    learning_rate: float = 5e-3
+    batch: int = 200
+    epochs: int = 100
+    patience: int = 5
+    name: ClassVar[str] = "nid"
+
+    def prepare(self, masks: Masks) -> MaskDesign:
+        """Build the regression design for the main effects."""
+        return MaskDesign(masks)
+
+    def fit(self, state: MaskDesign, targets: Floats, seeds: Sequence[np.random.SeedSequence]) -> list[Explanation]:
+        """Train the networks of all instances together and read each one's weights."""
+        training = Training(
+            tuple(self.hidden), "relu", self.l1, self.learning_rate, self.batch, self.epochs, self.patience
+        )
+        networks, scales, r2 = fit_networks(state, targets, training, seeds, linear=self.linear)
+        out = []
+        for b, scale in enumerate(scales):
+            if scale == 0:
+                p = state.masks.shape[1]
+                out.append(Explanation([], np.empty(0), float(r2[b]), np.zeros((p, p))))
+                continue
+            weights = [w[b].astype(np.float64) for w in networks.weights]
+            sets, strengths = read_sets(weights)
+            out.append(Explanation(sets, strengths * scale, float(r2[b]), read_pairs(weights) * scale))
+        return out
+
+
+def fit_networks(
+    design: MaskDesign,
+    targets: Floats,
+    training: Training,
+    seeds: Sequence[np.random.SeedSequence],
+    *,
+    linear: bool,
+) -> tuple[Networks, Floats, Floats]:
+    """Standardise targets (or what main effects leave of them) and train one network an instance.
+
+    Returns:
+        The networks, the factor that takes their output back to logits (0 where there is nothing to fit), and the
+        held-out R^2 of the whole explainer, main effects included; both of shape (B,).
+    """
+    rest = design.residuals(targets) if linear else targets
+    centre = rest[:, design.train].mean(axis=1, keepdims=True)
+    scales = rest[:, design.train].std(axis=1)
+    # Residuals of a purely additive model are rounding noise; a network fitted to them would only invent sets.
+    scales[scales < 1e-6 * np.maximum(targets.std(axis=1), 1e-12)] = 0.0
+    standard = (rest - centre) / np.where(scales > 0, scales, 1.0)[:, None]
+    standard[scales == 0] = 0.0
+    some = np.flatnonzero(scales > 0)
+    widths = (design.masks.shape[1], *training.hidden, 1)
+    networks = Networks.initial(widths, training.activation, [np.random.default_rng(0)] * len(targets))
+    if len(some):
+        fitted, _ = train(design, standard[some], training, [seeds[b] for b in some])
+        networks.flat[some] = fitted.flat
+    test = design.test
+    predicted = networks.forward(design.masks[test].astype(np.float32))[0]
+    errors = np.where(scales[:, None] > 0, (standard[:, test] - predicted) * scales[:, None], rest[:, test] - centre)
+    return networks, scales, r_squared(targets[:, test], errors)
+
+
+def influence(weights: Sequence[Floats]) -> Floats:
+    """Return the influence bound z_i of each first-layer unit, from weights given as (inputs, units)."""
+    z = np.abs(weights[-1])[:, 0]
+    for weight in reversed(weights[1:-1]):
+        z = np.abs(weight) @ z
+    return z
+
+
+def read_pairs(weights: Sequence[Floats]) -> Floats:
+    """Return omega({a, b}) = sum_i z_i min(|W1_ia|, |W1_ib|), shape (p, p), zero diagonal (Tsang et al. 2018, eq. 5)."""
+    first, z = np.abs(weights[0]), influence(weights)
+    pairs: Floats = np.einsum("abi,i->ab", np.minimum(first[:, None, :], first[None, :, :]), z)
+    np.fill_diagonal(pairs, 0.0)
+    return pairs
+
+
+@lru_cache(maxsize=8)
+def _labels(p: int) -> npt.NDArray[np.uint64]:
+    # A random 64-bit label a field; a set's key is the sum of its members' labels. Fixed, so runs repeat.
+    return np.random.default_rng(20180517).integers(1, 2**63, size=p, dtype=np.uint64)
+
+
+def read_sets(weights: Sequence[Floats], top: int = TOP) -> tuple[list[Members], Floats]:
+    """Return the sets of any order with their strengths, strongest first (Tsang et al. 2018, algorithm 1).
+
+    Args:
+        weights: One array (inputs, units) a layer.
+        top: Sets to keep.
+    """
+    first, z = np.abs(weights[0]).T, influence(weights)  # first: (units, p)
+    p = first.shape[1]
+    if p < 2:  # noqa: PLR2004 - an interaction takes two fields
+        return [], np.empty(0)
+    order = np.argsort(-first, axis=1, kind="stable")
+    weakest = np.take_along_axis(first, order, axis=1)[:, 1:]
+    keys = np.cumsum(_labels(p)[order], axis=1, dtype=np.uint64)[:, 1:]  # prefixes of 2 .. p fields, wrap-around
+    values = (weakest * z[:, None]).ravel()
+    _, where, which = np.unique(keys.ravel(), return_index=True, return_inverse=True)
+    strengths = np.bincount(which, weights=values)
+    best = np.argsort(-strengths, kind="stable")[:top]
+    best = best[strengths[best] > 0]
+    units, lengths = np.divmod(where[best], p - 1)
+    sets = [tuple(sorted(order[u, : n + 2].tolist())) for u, n in zip(units, lengths, strict=True)]
+    return sets, strengths[best]

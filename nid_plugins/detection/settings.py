@@ -1,0 +1,65 @@
+"""The settings of a detection, checked once."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from nid_plugins.detection.masks import MIN_ROWS
+from nid_plugins.errors import SettingError
+
+if TYPE_CHECKING:
+    from nid_plugins.blackbox import BlackBox
+    from nid_plugins.detection.masks import Floats
+
+Prune = Literal["gain", "paper", "none"]
+DEFAULT_DETECTOR = "least_squares"
+
+
+@dataclass(slots=True)
+class DetectSettings:
+    """What :func:`nid_plugins.detect` was asked for; see there for the meaning."""
+
+    detector: str
+    options: dict[str, Any]
+    baseline: str
+    instances: int
+    perturbations: int
+    top_k: int
+    seed: int
+    prune: Prune
+    min_gain: float
+    candidates: int
+
+    def __post_init__(self) -> None:
+        for name, least in (("instances", 1), ("top_k", 1), ("perturbations", MIN_ROWS), ("candidates", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise SettingError(
+                    f"{name} out of range", received=repr(value), expected=f"an integer of at least {least}"
+                )
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise SettingError("seed out of range", received=repr(self.seed), expected="a non-negative integer")
+        if self.prune not in {"gain", "paper", "none"}:
+            raise SettingError("unknown prune", received=repr(self.prune), expected='"gain", "paper" or "none"')
+        if not 0 <= self.min_gain < 1:
+            raise SettingError("min_gain out of range", received=self.min_gain, expected="0 <= min_gain < 1")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings JSON-ready."""
+        return asdict(self)
+
+
+@dataclass(slots=True)
+class DetectRequest:
+    """A detection about to start, as the hook ``nid_before_detect`` sees it.
+
+    Args:
+        box: The wrapped model.
+        rows: The instances to explain, shape (N, p), columns in schema order.
+        settings: What was asked for.
+    """
+
+    box: BlackBox
+    rows: Floats = field(repr=False)
+    settings: DetectSettings

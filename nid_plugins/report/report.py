@@ -1,0 +1,161 @@
+"""The report of a detection: a ranking of interactions with what is needed to trust it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nid_plugins.errors import SchemaError
+from nid_plugins.report import store
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+    import pandas as pd
+
+    from nid_plugins.schema import FeatureSchema
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """A set of fields a model makes interact.
+
+    Args:
+        fields: Names, in schema order.
+        count: Number of instances it was found in.
+        share: Count over instances.
+        strength: Mean over those instances of the detector's strength. For ``least_squares``, ``archdetect`` and
+            ``gradient_nid`` the size of the set's discrete difference of the logit.
+        gain: Mean over those instances of the held-out R^2 the set added; NaN when sets were not chosen by gain.
+        stability: Share of bootstrap resamples of the instances in which it is in the top K; NaN for one instance.
+    """
+
+    fields: tuple[str, ...]
+    count: int
+    share: float
+    strength: float
+    gain: float = math.nan
+    stability: float = math.nan
+
+    def __str__(self) -> str:
+        return " x ".join(self.fields)
+
+
+@dataclass(eq=False)
+class InteractionReport:
+    """Interactions ranked by count, then strength.
+
+    Args:
+        interactions: The ranking, best first.
+        schema: Fields of the model.
+        settings: Everything the result depends on but the model and the data.
+        r2: Held-out R^2 of each instance's explainer, shape (N,); NaN where the model does not react at all.
+        r2_linear: The same of its main effects alone, shape (N,).
+        kept: Number of sets each instance contributed, shape (N,).
+        unswitched: For each field the share of instances holding its off value, in which it cannot interact.
+        pair_strengths: Mean strength of every pair over the instances, shape (p, p), or None.
+    """
+
+    interactions: list[Interaction]
+    schema: FeatureSchema
+    settings: dict[str, Any] = field(default_factory=dict)
+    r2: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    r2_linear: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    kept: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    unswitched: dict[str, float] = field(default_factory=dict)
+    pair_strengths: npt.NDArray[np.float64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.interactions)
+
+    def __iter__(self) -> Iterator[Interaction]:
+        return iter(self.interactions)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, InteractionReport) and store.to_dict(self) == store.to_dict(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def instances(self) -> int:
+        """Number of instances explained."""
+        return len(self.r2)
+
+    def top(self, k: int) -> list[tuple[str, ...]]:
+        """Return the field sets of the first k interactions."""
+        return [i.fields for i in self.interactions[:k]]
+
+    def pair_strength(self, a: str, b: str) -> float:
+        """Return the mean strength of a pair over all instances, found or not.
+
+        Raises:
+            SchemaError: No such field, or the report holds no pair strengths.
+        """
+        i, j = self.schema.index_of(a), self.schema.index_of(b)
+        if self.pair_strengths is None:
+            raise SchemaError("the report holds no pair strengths", expected="a detector that gives them, <= 200 fields")
+        return float(self.pair_strengths[i, j])
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the ranking as a pandas frame, one row an interaction."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "rank": range(1, len(self) + 1),
+                "interaction": [str(i) for i in self],
+                "fields": [list(i.fields) for i in self],
+                "order": [len(i.fields) for i in self],
+                "count": [i.count for i in self],
+                "share": [i.share for i in self],
+                "strength": [i.strength for i in self],
+                "gain": [i.gain for i in self],
+                "stability": [i.stability for i in self],
+            }
+        )
+
+    def fit_summary(self) -> dict[str, float]:
+        """Return median and 10 % quantile of the explainers' held-out R^2, and the median of main effects alone."""
+        known = self.r2[~np.isnan(self.r2)]
+        linear = self.r2_linear[~np.isnan(self.r2_linear)]
+        return {
+            "r2_median": float(np.median(known)) if len(known) else math.nan,
+            "r2_p10": float(np.quantile(known, 0.1)) if len(known) else math.nan,
+            "r2_linear_median": float(np.median(linear)) if len(linear) else math.nan,
+        }
+
+    def __str__(self) -> str:
+        fit = self.fit_summary()
+        head = (
+            f"{len(self)} interactions from {self.instances} instances; explainer R^2 median {fit['r2_median']:.3f} "
+            f"(main effects alone {fit['r2_linear_median']:.3f})"
+        )
+        if not self.interactions:
+            return head
+        frame = self.to_frame()[["rank", "interaction", "count", "share", "strength", "gain", "stability"]]
+        return head + "\n" + frame.to_string(index=False, float_format=lambda v: f"{v:.3f}", max_rows=40)
+
+    def __repr__(self) -> str:
+        return f"<InteractionReport: {len(self)} interactions, {self.instances} instances>"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the report as JSON.
+
+        Raises:
+            ArtefactError: The file cannot be written.
+        """
+        store.save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> InteractionReport:
+        """Read a report :meth:`save` wrote.
+
+        Raises:
+            ArtefactError: The file is absent, damaged, not a report, or written by a newer version.
+        """
+        return store.load(path)
