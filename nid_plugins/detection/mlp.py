@@ -7,7 +7,7 @@ own initial weights, its own early stopping, and leaves the batch when it stops.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -18,7 +18,7 @@ from nid_plugins.errors import SettingError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nid_plugins.detection.masks import Floats, MaskDesign
+    from nid_plugins.detection.masks import Floats
 
 Single = npt.NDArray[np.float32]
 COLLAPSED = 0.98
@@ -135,13 +135,28 @@ def _views(flat: Single, widths: tuple[int, ...]) -> tuple[list[Single], list[Si
     return weights, biases
 
 
-def train(
-    design: MaskDesign, targets: Floats, training: Training, seeds: Sequence[np.random.SeedSequence]
-) -> tuple[Networks, Floats]:
-    """Train one network an instance on masks coded 0/1 and targets of mean 0 and variance 1.
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Inputs all networks see, and which rows they learn from and stop by.
 
     Args:
-        design: The masks and their split.
+        x: Shape (M, p), float32.
+        train: Rows to learn from.
+        valid: Rows to stop by.
+    """
+
+    x: Single
+    train: slice
+    valid: slice
+
+
+def train(
+    samples: Samples, targets: Floats, training: Training, seeds: Sequence[np.random.SeedSequence]
+) -> tuple[Networks, Floats]:
+    """Train one network an instance on shared inputs and targets of mean 0 and variance 1.
+
+    Args:
+        samples: The inputs and their split.
         targets: Shape (B, M).
         training: Settings.
         seeds: One an instance.
@@ -149,20 +164,13 @@ def train(
     Returns:
         The networks with their best weights, and each one's mean squared error on the validation rows, shape (B,).
     """
-    networks, errors = _train(design, targets, training, [s.spawn(2)[0] for s in seeds])
+    first, second = zip(*(np.random.SeedSequence(s.entropy, spawn_key=(*s.spawn_key, 0)).spawn(2) for s in seeds), strict=True)
+    networks, errors = _train(samples, targets, training, first)
     lost = np.flatnonzero(errors > COLLAPSED)
     if len(lost):
         # All units of a small network can die at the first steps; one gentler restart, kept if better.
-        gentler = Training(
-            training.hidden,
-            training.activation,
-            training.l1 / 10,
-            training.learning_rate / 2,
-            training.batch,
-            training.epochs,
-            training.patience,
-        )
-        again, new = _train(design, targets[lost], gentler, [seeds[b].spawn(2)[1] for b in lost])
+        gentler = replace(training, l1=training.l1 / 10, learning_rate=training.learning_rate / 2)
+        again, new = _train(samples, targets[lost], gentler, [second[b] for b in lost])
         better = np.flatnonzero(new < errors[lost])
         networks.flat[lost[better]] = again.flat[better]
         errors[lost[better]] = new[better]
@@ -170,27 +178,26 @@ def train(
 
 
 def _train(
-    design: MaskDesign, targets: Floats, training: Training, seeds: Sequence[np.random.SeedSequence]
+    samples: Samples, targets: Floats, training: Training, seeds: Sequence[np.random.SeedSequence]
 ) -> tuple[Networks, Floats]:
-    x = design.masks.astype(np.float32)
     y = targets.astype(np.float32)
-    x_train, x_valid = x[design.train], x[design.valid]
-    widths = (x.shape[1], *training.hidden, 1)
+    x_train, x_valid = samples.x[samples.train], samples.x[samples.valid]
+    y_train, y_valid = y[:, samples.train], y[:, samples.valid]
+    widths = (samples.x.shape[1], *training.hidden, 1)
     networks = Networks.initial(widths, training.activation, [np.random.default_rng(s) for s in seeds])
     best = networks.flat.copy()
     errors = np.full(len(y), np.inf)
     waited = np.zeros(len(y), dtype=int)
     alive = np.arange(len(y))
     step = _Adam(networks, training)
-    # One order of rows for all: the batch of masks is then shared, and no instance depends on its neighbours.
+    # One order of rows for all: the batch of inputs is then shared, and no instance depends on its neighbours.
     order_rng = np.random.default_rng(len(x_train))
     for _ in range(training.epochs):
         order = order_rng.permutation(len(x_train))
-        y_alive = y[alive]
         for start in range(0, len(order), training.batch):
             rows = order[start : start + training.batch]
-            step(x_train[rows], np.ascontiguousarray(y_alive[:, rows]))
-        current = ((step.networks.forward(x_valid)[0] - y_alive[:, design.valid]) ** 2).mean(axis=1)
+            step(x_train[rows], y_train[:, rows])
+        current = ((step.networks.forward(x_valid)[0] - y_valid) ** 2).mean(axis=1)
         better = current < errors[alive]
         best[alive[better]] = step.networks.flat[better]
         errors[alive] = np.where(better, current, errors[alive])
@@ -200,6 +207,7 @@ def _train(
             break
         if len(going) < len(alive):
             alive = alive[going]
+            y_train, y_valid = y_train[going], y_valid[going]
             step.keep(going)
     return Networks(best, widths, training.activation), errors
 

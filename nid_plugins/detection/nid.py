@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from nid_plugins.detection.detector import Detector, Explanation, Members
 from nid_plugins.detection.masks import Floats, MaskDesign, Masks, r_squared
-from nid_plugins.detection.mlp import Networks, Training, train
+from nid_plugins.detection.mlp import Networks, Samples, Training, train
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,7 +95,8 @@ def fit_networks(
     widths = (design.masks.shape[1], *training.hidden, 1)
     networks = Networks.initial(widths, training.activation, [np.random.default_rng(0)] * len(targets))
     if len(some):
-        fitted, _ = train(design, standard[some], training, [seeds[b] for b in some])
+        samples = Samples(design.masks.astype(np.float32), design.train, design.valid)
+        fitted, _ = train(samples, standard[some], training, [seeds[b] for b in some])
         networks.flat[some] = fitted.flat
     test = design.test
     predicted = networks.forward(design.masks[test].astype(np.float32))[0]
