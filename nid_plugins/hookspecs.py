@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from nid_plugins.crosses import CrossFeatures
     from nid_plugins.detection.baselines import Baseline
     from nid_plugins.detection.detector import Detector
+    from nid_plugins.detection.executors import Executor
+    from nid_plugins.detection.settings import DetectRequest
     from nid_plugins.report import InteractionReport
 
 NAMESPACE = "nid_plugins"
@@ -59,11 +61,11 @@ def nid_register_baselines(register: Callable[[Baseline], object]) -> None:
 
 
 @hookspec
-def nid_register_executors(register: Callable[[Any], object]) -> None:
+def nid_register_executors(register: Callable[[Executor], object]) -> None:
     """Add executors: where the work on many instances runs.
 
     Args:
-        register: Call it with an object that has a ``name``.
+        register: Call it with an instance of :class:`nid_plugins.detection.executors.Executor`.
     """
 
 
@@ -86,11 +88,15 @@ def nid_register_commands(register: Callable[[click.Command], object]) -> None:
 
 
 @hookspec
-def nid_before_detect(request: Any) -> None:
+def nid_before_detect(request: DetectRequest) -> Mapping[str, Any] | None:
     """Run before a detection starts.
 
     Args:
-        request: What is about to be run: the black box, the rows and the settings.
+        request: What is about to run: the black box, the rows and the settings.
+
+    Returns:
+        None, or a dict of settings to change, e.g. ``{"perturbations": 2000}``; those of several plug-ins are applied
+        in the order of the calls.
     """
 
 

@@ -40,7 +40,7 @@ KINDS = (
     Kind("adapter", "nid_plugins.adapter:Adapter"),
     Kind("detector", "nid_plugins.detection.detector:Detector"),
     Kind("baseline", "nid_plugins.detection.baselines:Baseline"),
-    Kind("executor"),
+    Kind("executor", "nid_plugins.detection.executors:Executor"),
     Kind("domain"),
     Kind("command", "click:Command"),
 )

@@ -1,0 +1,3 @@
+"""A worked plug-in for nid-plugins."""
+
+from __future__ import annotations
