@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nid_plugins.detection.masks import Floats
 from nid_plugins.detection.pruning import count_sets, prune_global
 from nid_plugins.detection.stability import bootstrap_stability
 from nid_plugins.errors import NidWarning
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from nid_plugins.detection.detector import Members
     from nid_plugins.detection.journal import InstanceResult
     from nid_plugins.detection.madex import Madex
+    from nid_plugins.detection.masks import Floats
     from nid_plugins.detection.settings import DetectSettings
 
 POOR_FIT = 0.5
@@ -101,7 +101,9 @@ def _pairs(results: Sequence[InstanceResult], p: int) -> Floats | None:
 def _warn(r2: Floats, clipped: int, queries: int, epsilon: float) -> None:
     known = r2[~np.isnan(r2)]
     if len(r2) and not len(known):
-        warnings.warn("the model's output does not react to any perturbation of these instances", NidWarning, 5)
+        warnings.warn(
+            "the model's output does not react to any perturbation of these instances", NidWarning, 5
+        )
     elif len(known) and np.median(known) < POOR_FIT:
         warnings.warn(
             f"the explainers fit poorly (median held-out R^2 {np.median(known):.2f}): raise perturbations, or try "

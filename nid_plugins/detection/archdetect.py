@@ -48,7 +48,9 @@ class ArchDetect(Detector):
         """Return the number of leading random rows."""
         return len(masks) - differences_count(masks.shape[1])
 
-    def fit(self, state: Masks, targets: Floats, seeds: Sequence[np.random.SeedSequence]) -> list[Explanation]:  # noqa: ARG002
+    def fit(
+        self, state: Masks, targets: Floats, seeds: Sequence[np.random.SeedSequence]
+    ) -> list[Explanation]:
         """Read the differences off the targets of the appended masks."""
         p = state.shape[1]
         return [self._one(y, p) for y in targets[:, -differences_count(p) :]]

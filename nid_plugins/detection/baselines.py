@@ -50,7 +50,7 @@ class Mode(Baseline):
     def __init__(self) -> None:
         self._last: tuple[Floats, FeatureSchema, Floats] | None = None
 
-    def values(self, background: Floats, schema: FeatureSchema, rng: np.random.Generator) -> Floats:  # noqa: ARG002
+    def values(self, background: Floats, schema: FeatureSchema, rng: np.random.Generator) -> Floats:
         """Return modes and means; ties go to the smaller id."""
         # Called once an instance with the same background: keep the answer (and the array, so that its id is not reused).
         if self._last is not None and self._last[0] is background and self._last[1] == schema:
@@ -72,13 +72,13 @@ class Oov(Baseline):
 
     name = "oov"
 
-    def values(self, background: Floats, schema: FeatureSchema, rng: np.random.Generator) -> Floats:  # noqa: ARG002
+    def values(self, background: Floats, schema: FeatureSchema, rng: np.random.Generator) -> Floats:
         """Return reserved ids and means.
 
         Raises:
             SchemaError: A sparse field has no reserved id.
         """
-        off = background.mean(axis=0)
+        off: Floats = background.mean(axis=0)
         for j, field in enumerate(schema):
             if not isinstance(field, SparseField):
                 continue
@@ -99,9 +99,10 @@ class Sample(Baseline):
 
     name = "sample"
 
-    def values(self, background: Floats, schema: FeatureSchema, rng: np.random.Generator) -> Floats:  # noqa: ARG002
+    def values(self, background: Floats, schema: FeatureSchema, rng: np.random.Generator) -> Floats:
         """Return a background row."""
-        return background[rng.integers(len(background))]
+        drawn: Floats = background[rng.integers(len(background))]
+        return drawn
 
 
 class ZeroEmbedding(Baseline):
@@ -113,11 +114,11 @@ class ZeroEmbedding(Baseline):
     name = "zero_embedding"
     needs_background = False
 
-    def values(self, background: Floats, schema: FeatureSchema, rng: np.random.Generator) -> Floats:  # noqa: ARG002
+    def values(self, background: Floats, schema: FeatureSchema, rng: np.random.Generator) -> Floats:
         """Return zeros: no id stands for an off field."""
         return np.zeros(len(schema))
 
-    def query(self, box: BlackBox, row: Floats, values: Floats, masks: Masks) -> npt.NDArray[np.float64]:  # noqa: ARG002
+    def query(self, box: BlackBox, row: Floats, values: Floats, masks: Masks) -> npt.NDArray[np.float64]:
         """Return the logits with the embeddings of off fields zeroed."""
         return box.logits_zeroed(row, masks)
 

@@ -84,7 +84,9 @@ class Detector(ABC):
         """
         if not options:
             return self
-        known = [f.name for f in dataclasses.fields(self)] if dataclasses.is_dataclass(self) else []
+        known: list[str] = (
+            [f.name for f in dataclasses.fields(self)] if dataclasses.is_dataclass(self) else []
+        )
         unknown = sorted(set(options) - set(known))
         if unknown:
             raise SettingError(
@@ -96,7 +98,7 @@ class Detector(ABC):
 
     def options(self) -> dict[str, Any]:
         """Return the options in force, JSON-ready, for the report."""
-        return dataclasses.asdict(self) if dataclasses.is_dataclass(self) else {}  # type: ignore[call-overload]
+        return dataclasses.asdict(self) if dataclasses.is_dataclass(self) else {}
 
 
 def rank_pairs(pairs: Floats) -> tuple[list[Members], npt.NDArray[np.float64]]:

@@ -72,7 +72,9 @@ class GainSelector:
         sigmas: How many standard errors (over the held-out rows) the gain must be above zero.
     """
 
-    def __init__(self, design: MaskDesign, *, limit: int = 40, min_gain: float = 1e-3, sigmas: float = 2.0) -> None:
+    def __init__(
+        self, design: MaskDesign, *, limit: int = 40, min_gain: float = 1e-3, sigmas: float = 2.0
+    ) -> None:
         self.design = design
         self.limit = limit
         self.min_gain = min_gain
@@ -142,7 +144,9 @@ class _Pursuit:
         self.valid_residual = residual[design.valid].copy()
         self.test_residual = residual[design.test].copy()
 
-    def settle(self, level: npt.NDArray[np.bool_], least: float, sigmas: float) -> Iterator[tuple[int, float]]:
+    def settle(
+        self, level: npt.NDArray[np.bool_], least: float, sigmas: float
+    ) -> Iterator[tuple[int, float]]:
         """Take columns of one level, best first; yield each index with its gain in mean squared held-out error."""
         alive = level.copy()
         while True:
@@ -152,7 +156,8 @@ class _Pursuit:
                 return
             explained = np.where(alive, self.inner**2 / np.maximum(norms, self.floor), -1.0)
             best = int(explained.argmax())
-            if explained[best] / self.rows < least / 2:  # those left explain even less; half, since rows differ
+            # Those left explain even less; half, since the rows differ.
+            if explained[best] / self.rows < least / 2:
                 return
             alive[best] = False
             step = (self.inner[best] / norms[best]) * self.valid[best]

@@ -87,7 +87,9 @@ def detect(
     _check_box(box)
     everything = read_matrix(rows, box.schema, what="rows")
     typical = everything if background is None else read_matrix(background, box.schema, what="background")
-    return _detect(box, everything, typical, found, settings, executor=executor, resume=resume, progress=progress)
+    return _detect(
+        box, everything, typical, found, settings, executor=executor, resume=resume, progress=progress
+    )
 
 
 def explain(
@@ -129,7 +131,9 @@ def explain(
         FrameError: The row or the background does not fit the schema.
         ModelError: The model failed.
     """
-    found, settings = _settings(detector, options, baseline, 1, perturbations, top_k, seed, prune, min_gain, candidates)
+    found, settings = _settings(
+        detector, options, baseline, 1, perturbations, top_k, seed, prune, min_gain, candidates
+    )
     _check_box(box)
     one = read_row(row, box.schema)
     typical = None if background is None else read_matrix(background, box.schema, what="background")
@@ -151,11 +155,22 @@ def _settings(
     found = get_manager().detector(detector) if isinstance(detector, str) else detector
     if not isinstance(found, Detector):
         raise SettingError(
-            "not a detector", received=type(detector).__name__, expected="a detector's name or a Detector object"
+            "not a detector",
+            received=type(detector).__name__,
+            expected="a detector's name or a Detector object",
         )
     found = found.configured(**dict(options or {}))
     settings = DetectSettings(
-        found.name, found.options(), baseline, instances, perturbations, top_k, seed, prune, min_gain, candidates
+        found.name,
+        found.options(),
+        baseline,
+        instances,
+        perturbations,
+        top_k,
+        seed,
+        prune,
+        min_gain,
+        candidates,
     )
     return found, settings
 
@@ -198,8 +213,10 @@ def _detect(
         journal = Journal(resume, print_, box.logits_of(chosen[:8]))
     done = {} if journal is None else dict(journal.done)
     results: dict[int, InstanceResult] = {}
-    if len(box.schema) < 2:  # noqa: PLR2004 - an interaction takes two
-        warnings.warn("the schema has one field, and an interaction takes two: the report is empty", NidWarning, 3)
+    if len(box.schema) < 2:
+        warnings.warn(
+            "the schema has one field, and an interaction takes two: the report is empty", NidWarning, 3
+        )
         chosen, off = chosen[:0], off[:0]
     spread = manager.executor(executor)
     bar = tqdm(total=len(chosen), unit="instance", desc="detect", disable=None if progress else True)
@@ -230,7 +247,9 @@ def _override(settings: DetectSettings, override: Mapping[str, Any]) -> DetectSe
     unknown = sorted(set(override) - known)
     if unknown:
         raise SettingError(
-            "a plug-in's nid_before_detect returned an unknown setting", received=unknown, expected=sorted(known)
+            "a plug-in's nid_before_detect returned an unknown setting",
+            received=unknown,
+            expected=sorted(known),
         )
     return dataclasses.replace(settings, **override)
 
@@ -282,6 +301,8 @@ def _unswitched(
     stuck = [name for name, value in zip(box.schema.names, share, strict=True) if value == 1.0]
     if stuck and len(rows) > 1:
         warnings.warn(
-            f"fields that hold their baseline value in every instance can show no interaction: {stuck}", NidWarning, 4
+            f"fields that hold their baseline value in every instance can show no interaction: {stuck}",
+            NidWarning,
+            4,
         )
     return {name: float(value) for name, value in zip(box.schema.names, share, strict=True)}

@@ -48,10 +48,18 @@ class GradientNID(Detector):
         """Build the regression design for the main effects."""
         return MaskDesign(masks)
 
-    def fit(self, state: MaskDesign, targets: Floats, seeds: Sequence[np.random.SeedSequence]) -> list[Explanation]:
+    def fit(
+        self, state: MaskDesign, targets: Floats, seeds: Sequence[np.random.SeedSequence]
+    ) -> list[Explanation]:
         """Train the networks of all instances together and differentiate each at the contexts."""
         training = Training(
-            tuple(self.hidden), "softplus", self.l1, self.learning_rate, self.batch, self.epochs, self.patience
+            tuple(self.hidden),
+            "softplus",
+            self.l1,
+            self.learning_rate,
+            self.batch,
+            self.epochs,
+            self.patience,
         )
         networks, scales, r2 = fit_networks(state, targets, training, seeds, linear=self.linear)
         contexts = state.masks[: self.contexts].astype(np.float64)

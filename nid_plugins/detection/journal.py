@@ -54,6 +54,7 @@ class InstanceResult:
 
     def to_json(self) -> str:
         """Return one line of JSON."""
+        pairs = self.pairs
         return json.dumps(
             {
                 "index": self.index,
@@ -62,7 +63,7 @@ class InstanceResult:
                 "gains": [_null(g) for g in self.gains],
                 "r2": _null(self.r2),
                 "r2_linear": _null(self.r2_linear),
-                "pairs": None if self.pairs is None else base64.b64encode(self.pairs.astype("<f4").tobytes()).decode(),
+                "pairs": None if pairs is None else base64.b64encode(pairs.astype("<f4").tobytes()).decode(),
                 "saturated": self.saturated,
             },
             allow_nan=False,
@@ -157,7 +158,9 @@ class Journal:
             good += len(line) + 1
         if not good and lines[-1] and not lines[-1].startswith(b'{"format"'):
             raise ArtefactError(
-                "not a journal", received=str(self.path), expected="a file written by nid.detect(resume=...)",
+                "not a journal",
+                received=str(self.path),
+                expected="a file written by nid.detect(resume=...)",
                 hint="Name another file; this one is left untouched",
             )
         return good
@@ -165,7 +168,9 @@ class Journal:
     def _check(self, found: Any, header: dict[str, Any]) -> None:
         if not isinstance(found, dict) or found.get("format") != FORMAT:
             raise ArtefactError(
-                "not a journal", received=str(self.path), expected="a file written by nid.detect(resume=...)",
+                "not a journal",
+                received=str(self.path),
+                expected="a file written by nid.detect(resume=...)",
                 hint="Name another file; this one is left untouched",
             )
         if found.get("version", 0) > VERSION:

@@ -48,7 +48,9 @@ class LeastSquares(Detector):
         solver = _Primal if count <= PRIMAL_LIMIT else _Dual
         return solver(design, self.penalties)
 
-    def fit(self, state: _Solver, targets: Floats, seeds: Sequence[np.random.SeedSequence]) -> list[Explanation]:  # noqa: ARG002
+    def fit(
+        self, state: _Solver, targets: Floats, seeds: Sequence[np.random.SeedSequence]
+    ) -> list[Explanation]:
         """Solve for all pairs of all instances at once, then look for triples instance by instance."""
         design = state.design
         residuals = design.residuals(targets)
@@ -67,15 +69,20 @@ class LeastSquares(Detector):
         found: list[tuple[float, Members, float]] = [
             (values[i] * PAIR_SD, (int(rows[i]), int(columns[i])), float(values[i])) for i in top
         ]
-        if self.orders > 2 and p > 2:  # noqa: PLR2004 - beyond pairs
+        if self.orders > 2 and p > 2:
             found += self._triples(state, [members for _, members, _ in found[: self.pairs]], left)
         # A product of k coded fields has standard deviation 2^-k: ranking by effect size puts orders on one scale.
         found.sort(key=lambda item: -item[0])
         return Explanation(
-            [members for _, members, _ in found], np.array([s for _, _, s in found], dtype=np.float64), r2, strengths
+            [members for _, members, _ in found],
+            np.array([s for _, _, s in found], dtype=np.float64),
+            r2,
+            strengths,
         )
 
-    def _triples(self, state: _Solver, pairs: list[Members], left: Floats) -> list[tuple[float, Members, float]]:
+    def _triples(
+        self, state: _Solver, pairs: list[Members], left: Floats
+    ) -> list[tuple[float, Members, float]]:
         design = state.design
         train = design.train
         p = design.masks.shape[1]
@@ -86,8 +93,8 @@ class LeastSquares(Detector):
         coded = state.coded32[train]
         index = np.array(pairs)
         # The residual times a pair, against every third field: one product of (pairs x rows) and (rows x p).
-        weighted = (state.coded_t[index[:, 0]] * state.coded_t[index[:, 1]])[:, train] * left[train].astype(np.float32)
-        inner = weighted @ coded
+        products = state.coded_t[index[:, 0]] * state.coded_t[index[:, 1]]
+        inner = (products[:, train] * left[train].astype(np.float32)) @ coded
         seen: dict[Members, float] = {}
         for k, c in zip(*np.divmod(np.argsort(-np.abs(inner), axis=None, kind="stable"), p), strict=True):
             a, b = pairs[k]
@@ -125,7 +132,8 @@ class _Solver:
     def _choose(self, residuals: Floats, fits: list[Floats]) -> npt.NDArray[np.intp]:
         valid = self.design.valid
         errors = [((residuals[:, valid] - fit[:, valid]) ** 2).mean(axis=1) for fit in fits]
-        return np.argmin(np.array(errors), axis=0)
+        choice: npt.NDArray[np.intp] = np.argmin(np.array(errors), axis=0)
+        return choice
 
 
 class _Primal(_Solver):
@@ -135,7 +143,9 @@ class _Primal(_Solver):
         super().__init__(design)
         p = design.masks.shape[1]
         self.rows, self.columns = np.triu_indices(p, 1)
-        products = np.array([design.coded[:, a] * design.coded[:, b] for a, b in zip(self.rows, self.columns, strict=True)])
+        products = np.array(
+            [design.coded[:, a] * design.coded[:, b] for a, b in zip(self.rows, self.columns, strict=True)]
+        )
         self.products = design.orthogonal(products)  # (pairs, M)
         train = self.products[:, design.train]
         values, self.vectors = np.linalg.eigh(train @ train.T)

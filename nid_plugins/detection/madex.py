@@ -64,7 +64,7 @@ class Madex:
         self._state = detector.prepare(self.masks)
 
     def _check_masks(self, p: int) -> None:
-        if self.masks.ndim != 2 or self.masks.shape[1] != p or not self.masks[0].all():  # noqa: PLR2004 - a matrix
+        if self.masks.ndim != 2 or self.masks.shape[1] != p or not self.masks[0].all():
             raise PluginError(
                 f"the detector {self.detector.name!r} made unusable masks",
                 received=f"shape {self.masks.shape}",
@@ -76,14 +76,18 @@ class Madex:
 
     def off_values(self, index: int) -> Floats:
         """Return what the off fields of an instance hold, shape (p,)."""
-        return self.baseline.values(self.background, self.box.schema, np.random.default_rng(self._seed(1, index)))
+        return self.baseline.values(
+            self.background, self.box.schema, np.random.default_rng(self._seed(1, index))
+        )
 
     def query(self, row: Floats, off: Floats) -> tuple[Floats, int]:
         """Return the logits of one instance under all masks, shape (M,), and how many of them were clipped."""
         before = self.box.saturated
         return self.baseline.query(self.box, row, off, self.masks), self.box.saturated - before
 
-    def explain(self, targets: Floats, indices: Sequence[int], clipped: Sequence[int]) -> list[InstanceResult]:
+    def explain(
+        self, targets: Floats, indices: Sequence[int], clipped: Sequence[int]
+    ) -> list[InstanceResult]:
         """Return what each instance of a batch contributes.
 
         Args:
@@ -100,10 +104,13 @@ class Madex:
         random = targets[:, : self._random]
         residuals = self._design.residuals(random)
         return [
-            self._result(index, random[b], residuals[b], explanations[b], clipped[b]) for b, index in enumerate(indices)
+            self._result(index, random[b], residuals[b], explanations[b], clipped[b])
+            for b, index in enumerate(indices)
         ]
 
-    def _result(self, index: int, y: Floats, residual: Floats, found: Explanation, clipped: int) -> InstanceResult:
+    def _result(
+        self, index: int, y: Floats, residual: Floats, found: Explanation, clipped: int
+    ) -> InstanceResult:
         test = self._design.test
         if self.settings.prune == "gain" or np.isnan(found.r2):
             with self._lock:  # the selector's cache of columns is shared by the threads
@@ -113,7 +120,9 @@ class Madex:
         if self.settings.prune == "gain":
             sets, strengths, gains = kept.sets, kept.strengths, kept.gains
         else:
-            everything = [m for m in found.sets if len(m) < self.masks.shape[1] or self.settings.prune == "none"]
+            everything = [
+                m for m in found.sets if len(m) < self.masks.shape[1] or self.settings.prune == "none"
+            ]
             sets = prune_local(everything) if self.settings.prune == "paper" else everything[:100]
             strength_of = dict(zip(found.sets, found.strengths.tolist(), strict=True))
             strengths, gains = [strength_of[m] for m in sets], [float("nan")] * len(sets)

@@ -36,7 +36,10 @@ def random_masks(fields: int, rows: int, rng: np.random.Generator) -> Masks:
     """
     if rows < MIN_ROWS:
         raise SettingError(
-            "too few perturbations", received=rows, expected=f"at least {MIN_ROWS}", hint="The default is 6000"
+            "too few perturbations",
+            received=rows,
+            expected=f"at least {MIN_ROWS}",
+            hint="The default is 6000",
         )
     off = rng.integers(1, fields + 1, size=rows)
     off[0] = 0
@@ -134,7 +137,8 @@ class MaskDesign:
 
     def product(self, members: tuple[int, ...]) -> Floats:
         """Return the product of the coded members, shape (M,)."""
-        return np.prod(self.coded[:, list(members)], axis=1)
+        column: Floats = np.prod(self.coded[:, list(members)], axis=1)
+        return column
 
 
 def r_squared(targets: Floats, errors: Floats) -> Floats:

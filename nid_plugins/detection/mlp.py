@@ -8,6 +8,7 @@ own initial weights, its own early stopping, and leaves the batch when it stops.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -49,9 +50,13 @@ class Training:
 
     def __post_init__(self) -> None:
         if self.activation not in {"relu", "softplus"}:
-            raise SettingError("unknown activation", received=self.activation, expected='"relu" or "softplus"')
+            raise SettingError(
+                "unknown activation", received=self.activation, expected='"relu" or "softplus"'
+            )
         if not self.hidden or min(self.hidden) < 1:
-            raise SettingError("hidden layers must have units", received=self.hidden, expected="e.g. (64, 32)")
+            raise SettingError(
+                "hidden layers must have units", received=self.hidden, expected="e.g. (64, 32)"
+            )
         for name in ("learning_rate", "batch", "epochs", "patience"):
             if getattr(self, name) <= 0:
                 raise SettingError(f"{name} must be positive", received=getattr(self, name), expected="> 0")
@@ -77,7 +82,7 @@ class Networks:
     @classmethod
     def initial(cls, widths: Sequence[int], activation: str, rngs: Sequence[np.random.Generator]) -> Networks:
         """Draw weights uniformly with Glorot's bound, biases zero, each instance from its own generator."""
-        size = sum(a * b + b for a, b in zip(widths, widths[1:], strict=False))
+        size = sum(a * b + b for a, b in pairwise(widths))
         networks = cls(np.zeros((len(rngs), size), dtype=np.float32), widths, activation)
         for b, rng in enumerate(rngs):
             for weight in networks.weights:
@@ -128,7 +133,7 @@ class Networks:
 
 def _views(flat: Single, widths: tuple[int, ...]) -> tuple[list[Single], list[Single]]:
     weights, biases, start = [], [], 0
-    for a, b in zip(widths, widths[1:], strict=False):
+    for a, b in pairwise(widths):
         weights.append(flat[:, start : start + a * b].reshape(len(flat), a, b))
         biases.append(flat[:, start + a * b : start + a * b + b].reshape(len(flat), 1, b))
         start += a * b + b
@@ -164,7 +169,8 @@ def train(
     Returns:
         The networks with their best weights, and each one's mean squared error on the validation rows, shape (B,).
     """
-    first, second = zip(*(np.random.SeedSequence(s.entropy, spawn_key=(*s.spawn_key, 0)).spawn(2) for s in seeds), strict=True)
+    children = [np.random.SeedSequence(s.entropy, spawn_key=(*s.spawn_key, 0)).spawn(2) for s in seeds]
+    first, second = zip(*children, strict=True)
     networks, errors = _train(samples, targets, training, first)
     lost = np.flatnonzero(errors > COLLAPSED)
     if len(lost):
@@ -224,7 +230,9 @@ class _Adam:
     def _allocate(self) -> None:
         flat = self.networks.flat
         self.gradient = Networks(np.empty_like(flat), self.networks.widths, self.networks.activation)
-        penalty = Networks(np.zeros((1, flat.shape[1]), np.float32), self.networks.widths, self.networks.activation)
+        penalty = Networks(
+            np.zeros((1, flat.shape[1]), np.float32), self.networks.widths, self.networks.activation
+        )
         for weight in penalty.weights:
             weight[:] = self.training.l1
         self.penalty = penalty.flat

@@ -52,7 +52,9 @@ class NID(Detector):
         """Build the regression design for the main effects."""
         return MaskDesign(masks)
 
-    def fit(self, state: MaskDesign, targets: Floats, seeds: Sequence[np.random.SeedSequence]) -> list[Explanation]:
+    def fit(
+        self, state: MaskDesign, targets: Floats, seeds: Sequence[np.random.SeedSequence]
+    ) -> list[Explanation]:
         """Train the networks of all instances together and read each one's weights."""
         training = Training(
             tuple(self.hidden), "relu", self.l1, self.learning_rate, self.batch, self.epochs, self.patience
@@ -96,11 +98,13 @@ def fit_networks(
     networks = Networks.initial(widths, training.activation, [np.random.default_rng(0)] * len(targets))
     if len(some):
         samples = Samples(design.masks.astype(np.float32), design.train, design.valid)
-        fitted, _ = train(samples, standard[some], training, [seeds[b] for b in some])
+        fitted, _ = train(samples, standard[some], training, [seeds[int(b)] for b in some])
         networks.flat[some] = fitted.flat
     test = design.test
     predicted = networks.forward(design.masks[test].astype(np.float32))[0]
-    errors = np.where(scales[:, None] > 0, (standard[:, test] - predicted) * scales[:, None], rest[:, test] - centre)
+    errors = np.where(
+        scales[:, None] > 0, (standard[:, test] - predicted) * scales[:, None], rest[:, test] - centre
+    )
     return networks, scales, r_squared(targets[:, test], errors)
 
 
@@ -135,16 +139,19 @@ def read_sets(weights: Sequence[Floats], top: int = TOP) -> tuple[list[Members],
     """
     first, z = np.abs(weights[0]).T, influence(weights)  # first: (units, p)
     p = first.shape[1]
-    if p < 2:  # noqa: PLR2004 - an interaction takes two fields
+    if p < 2:
         return [], np.empty(0)
     order = np.argsort(-first, axis=1, kind="stable")
     weakest = np.take_along_axis(first, order, axis=1)[:, 1:]
-    keys = np.cumsum(_labels(p)[order], axis=1, dtype=np.uint64)[:, 1:]  # prefixes of 2 .. p fields, wrap-around
+    # Prefixes of 2 .. p fields; the sums wrap around.
+    keys = np.cumsum(_labels(p)[order], axis=1, dtype=np.uint64)[:, 1:]
     values = (weakest * z[:, None]).ravel()
     _, where, which = np.unique(keys.ravel(), return_index=True, return_inverse=True)
-    strengths = np.bincount(which, weights=values)
+    strengths: Floats = np.bincount(which, weights=values).astype(np.float64, copy=False)
     best = np.argsort(-strengths, kind="stable")[:top]
     best = best[strengths[best] > 0]
     units, lengths = np.divmod(where[best], p - 1)
-    sets = [tuple(sorted(order[u, : n + 2].tolist())) for u, n in zip(units, lengths, strict=True)]
+    sets: list[Members] = [
+        tuple(sorted(order[u, : n + 2].tolist())) for u, n in zip(units, lengths, strict=True)
+    ]
     return sets, strengths[best]

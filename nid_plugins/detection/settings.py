@@ -39,9 +39,13 @@ class DetectSettings:
                     f"{name} out of range", received=repr(value), expected=f"an integer of at least {least}"
                 )
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise SettingError("seed out of range", received=repr(self.seed), expected="a non-negative integer")
+            raise SettingError(
+                "seed out of range", received=repr(self.seed), expected="a non-negative integer"
+            )
         if self.prune not in {"gain", "paper", "none"}:
-            raise SettingError("unknown prune", received=repr(self.prune), expected='"gain", "paper" or "none"')
+            raise SettingError(
+                "unknown prune", received=repr(self.prune), expected='"gain", "paper" or "none"'
+            )
         if not 0 <= self.min_gain < 1:
             raise SettingError("min_gain out of range", received=self.min_gain, expected="0 <= min_gain < 1")
 

@@ -98,7 +98,9 @@ class InteractionReport:
         """
         i, j = self.schema.index_of(a), self.schema.index_of(b)
         if self.pair_strengths is None:
-            raise SchemaError("the report holds no pair strengths", expected="a detector that gives them, <= 200 fields")
+            raise SchemaError(
+                "the report holds no pair strengths", expected="a detector that gives them, <= 200 fields"
+            )
         return float(self.pair_strengths[i, j])
 
     def to_frame(self) -> pd.DataFrame:

@@ -70,7 +70,9 @@ def load(path: str | os.PathLike[str]) -> InteractionReport:
         raise ArtefactError(f"the report cannot be read: {error}", received=str(path)) from error
     except ValueError as error:
         raise ArtefactError(
-            "the report is damaged", received=f"{path}: {error}", expected="JSON written by InteractionReport.save",
+            "the report is damaged",
+            received=f"{path}: {error}",
+            expected="JSON written by InteractionReport.save",
             hint="Detect again, or restore the file",
         ) from error
     if not isinstance(spec, dict) or spec.get("format") != FORMAT:
@@ -89,7 +91,9 @@ def load(path: str | os.PathLike[str]) -> InteractionReport:
         if isinstance(error, ArtefactError):
             raise
         raise ArtefactError(
-            "the report is damaged", received=f"{path}: {error!r}", expected="a file written by InteractionReport.save",
+            "the report is damaged",
+            received=f"{path}: {error!r}",
+            expected="a file written by InteractionReport.save",
             hint="Detect again, or restore the file",
         ) from error
 
