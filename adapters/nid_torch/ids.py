@@ -1,0 +1,232 @@
+"""Cross ids in the graph, from a model's ordinary inputs: the same ids as ``CrossFeatures.transform``."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nid_plugins.crosses.keys import GOLDEN
+from nid_plugins.errors import FrameError
+from nid_torch.lookup import KeyLookup
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nid_plugins.crosses import CrossFeatures
+
+_GOLDEN = GOLDEN - 2**64
+_MULTIPLIER_1 = 0xBF58476D1CE4E5B9 - 2**64
+_MULTIPLIER_2 = 0x94D049BB133111EB - 2**64
+
+
+class CrossIds(nn.Module):
+    """Computes cross ids from tensors of the members' values; the format is that of ``docs/keys.md``.
+
+    A sparse value that is missing, fractional or out of range, and a missing dense value, make the cross id 0.
+    Bins and vocabularies are buffers, so they are saved, moved and exported with the model.
+
+    Args:
+        crosses: The crosses, fitted.
+        columns: Position of each field in a matrix input; by default that of the crosses' schema.
+
+    Attributes:
+        names: Names of the crosses.
+        sizes: Vocabulary size V of each cross; ids are 0 .. V.
+        fields: Names of the fields that are members of some cross: sparse ones first.
+
+    Shapes:
+        Input: a mapping of field name to (n,) or (n, 1), or a matrix (n, p). Output: (n, K), int32.
+
+    Example:
+        >>> ids = CrossIds(crosses)                                   # doctest: +SKIP
+        >>> ids({"site": torch.tensor([3]), "price": torch.tensor([0.5])})  # doctest: +SKIP
+        tensor([[17]], dtype=torch.int32)
+    """
+
+    signature: Tensor
+    edge_bits: Tensor
+    edge_counts: Tensor
+    cardinalities: Tensor
+    sparse_at: Tensor
+    dense_at: Tensor
+    members: Tensor
+    strides: Tensor
+    order: Tensor
+
+    def __init__(self, crosses: CrossFeatures, columns: Mapping[str, int] | None = None) -> None:
+        super().__init__()
+        used = {name for cross in crosses.crosses for name in cross.fields}
+        sparse = [field for field in crosses.schema.sparse if field.name in used]
+        dense = [field.name for field in crosses.schema.dense if field.name in used]
+        at = columns or {name: i for i, name in enumerate(crosses.schema.names)}
+        self.names = crosses.names
+        self.sizes = crosses.vocabulary_sizes
+        self.fields = (*(field.name for field in sparse), *dense)
+        self._sparse = tuple(field.name for field in sparse)
+        self._dense = tuple(dense)
+        self.lookup = KeyLookup([cross.keys for cross in crosses.crosses])
+        self._buffer("cardinalities", [[field.cardinality] for field in sparse])
+        self._buffer("sparse_at", [at[field.name] for field in sparse])
+        self._buffer("dense_at", [at[name] for name in dense])
+        self._set_edges([crosses.edges[name] for name in dense])
+        self._set_members(crosses)
+        self.register_buffer("signature", torch.tensor(_signature(crosses)))
+
+    def forward(self, inputs: Tensor | Mapping[str, Tensor]) -> Tensor:
+        """Return cross ids, shape (n, K).
+
+        Raises:
+            FrameError: A member's column is missing or not one value a row.
+        """
+        ids, known = [], []
+        if self._sparse:
+            values = self._values(inputs, self._sparse, self.sparse_at)
+            inside = (values >= 0) & (values < self.cardinalities)
+            if values.is_floating_point():
+                inside &= values == values.floor()
+            ids.append(values.to(torch.int64))
+            known.append(inside)
+        if self._dense:
+            values = self._values(inputs, self._dense, self.dense_at).to(torch.float32)
+            bins = torch.searchsorted(self.edge_bits.view(torch.float32), values, right=True)
+            ids.append(torch.minimum(bins, self.edge_counts) if self._ragged else bins)
+            known.append(~values.isnan())
+        # Ids of unknown values are arbitrary: their keys are looked up in vain and masked at the end.
+        return self._crossed(_joined(ids), _joined(known)).t()
+
+    def _crossed(self, ids: Tensor, known: Tensor) -> Tensor:
+        if self._padded:  # crosses of fewer members than the largest: a last member that is always id 0
+            ids, known = (
+                nn.functional.pad(part, (0, 0, 0, 1), value=v) for part, v in ((ids, 0), (known, True))
+            )
+        keys = ids.index_select(0, self.members[0]) * self.strides[0]
+        valid = known.index_select(0, self.members[0])
+        for member, stride in zip(self.members[1:], self.strides[1:], strict=True):
+            keys = keys.add_(ids.index_select(0, member) * stride)
+            valid = valid & known.index_select(0, member)
+        if self._mixed:
+            mixed = [_mixed_key(ids, members) for members in self._mixed]
+            keys = torch.cat([keys, torch.stack(mixed)]).index_select(0, self.order)
+        found: Tensor = self.lookup(keys)
+        return found * valid
+
+    def _values(self, inputs: Tensor | Mapping[str, Tensor], names: tuple[str, ...], at: Tensor) -> Tensor:
+        """Return the fields' values, shape (fields, n): rows of a field are contiguous."""
+        if isinstance(inputs, Tensor):
+            return inputs.detach().t().index_select(0, at)
+        columns = [_column(inputs, name).detach() for name in names]
+        kinds = {column.is_floating_point() for column in columns}
+        if len(kinds) == 2:  # stacking would round ids to float32
+            columns = [column.to(torch.float64) for column in columns]
+        return torch.stack(columns)
+
+    def _set_edges(self, edges: list[Any]) -> None:
+        counts = [len(own) for own in edges]
+        padded = np.full((len(edges), max(counts, default=0)), np.inf, dtype=np.float32)
+        for row, own in zip(padded, edges, strict=True):
+            row[: len(own)] = own
+        # Kept as bits: .half() or .double() on the model must not move an edge.
+        self.register_buffer("edge_bits", torch.from_numpy(padded).view(torch.int32))
+        self._buffer("edge_counts", [[count] for count in counts])
+        self._ragged = len(set(counts)) > 1  # else no padding, which a value of infinity would count
+
+    def _set_members(self, crosses: CrossFeatures) -> None:
+        position = {name: i for i, name in enumerate(self.fields)}
+        longest = max(len(cross.fields) for cross in crosses.crosses)
+        self._padded = any(len(cross.fields) < longest for cross in crosses.crosses)
+        pad = len(self.fields)
+        members = np.full((longest, len(crosses)), pad, dtype=np.int64)
+        strides = np.zeros((longest, len(crosses), 1), dtype=np.int64)
+        for k, cross in enumerate(crosses.crosses):
+            for r, name in enumerate(cross.fields):
+                members[r, k] = position[name]
+                # id0 * (s1 * s2 ...) + id1 * (s2 ...) + ...: below 2**63 for an exact cross. Mixed ones use no strides.
+                strides[r, k] = np.prod(cross.sizes[r + 1 :], dtype=object) if cross.exact else 0
+        self._buffer("members", members)
+        self._buffer("strides", strides)
+        self._mixed = tuple(
+            tuple(position[name] for name in cross.fields) for cross in crosses.crosses if not cross.exact
+        )
+        # Keys of mixed crosses come after those of all crosses, in place of their meaningless mixed-radix keys.
+        later = iter(range(len(crosses), len(crosses) + len(self._mixed)))
+        self._buffer("order", [k if cross.exact else next(later) for k, cross in enumerate(crosses.crosses)])
+
+    def _buffer(self, name: str, values: Any) -> None:
+        self.register_buffer(name, torch.as_tensor(values, dtype=torch.int64), persistent=False)
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        # Shapes alone would let the state of other crosses in.
+        saved = state_dict.get(prefix + "signature")
+        if saved is not None and int(saved) != int(self.signature):
+            error_msgs.append(
+                f"{prefix}: saved with other crosses than {list(self.names)}; fit or load the same ones"
+            )
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+
+    def extra_repr(self) -> str:
+        """Describe the layer in one line."""
+        return f"{len(self.names)} crosses of {len(self.fields)} fields, {sum(self.sizes)} combinations"
+
+
+def _signature(crosses: CrossFeatures) -> int:
+    spec = [[cross.name, cross.fields, cross.sizes, cross.vocabulary] for cross in crosses.crosses]
+    return zlib.crc32(json.dumps(spec).encode())
+
+
+def _column(columns: Mapping[str, Tensor], name: str) -> Tensor:
+    column = columns.get(name)
+    if column is None:
+        raise FrameError(
+            "the input lacks a member of a cross",
+            field=name,
+            received=sorted(columns),
+            hint="Pass every field the crosses were fitted on",
+        )
+    if column.ndim == 2 and column.shape[1] == 1:
+        return column.squeeze(1)
+    if column.ndim != 1:
+        raise FrameError(
+            "a member of a cross must be one value a row",
+            field=name,
+            received=f"shape {tuple(column.shape)}",
+            expected="shape (n,) or (n, 1)",
+        )
+    return column
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _mixed_key(ids: Tensor, members: tuple[int, ...]) -> Tensor:
+    key = torch.zeros_like(ids[0])
+    for member in members:
+        key = _mix64(key + ids[member] + _GOLDEN)
+    return key
+
+
+def _mix64(x: Tensor) -> Tensor:
+    # torch has no unsigned 64-bit shift: shift with the sign, then mask it away. Products wrap round modulo 2**64.
+    x = (x ^ _logical_shift(x, 30)) * _MULTIPLIER_1
+    x = (x ^ _logical_shift(x, 27)) * _MULTIPLIER_2
+    return x ^ _logical_shift(x, 31)
+
+
+def _logical_shift(x: Tensor, bits: int) -> Tensor:
+    return (x >> bits) & ((1 << (64 - bits)) - 1)

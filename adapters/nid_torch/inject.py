@@ -1,0 +1,283 @@
+"""Residual injection: a PyTorch model plus a tower of crosses on its logit, the same inputs, the same output shape."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import warnings
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nid_plugins.errors import ModelError, NidWarning, SettingError, UnsupportedError
+from nid_plugins.schema import SparseField
+from nid_torch.layers import CrossTower
+from nid_torch.model import (
+    Inputs,
+    TorchPredictor,
+    check_exact_ids,
+    check_inputs,
+    declared_output,
+    home,
+    resolve_inputs,
+)
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from nid_plugins.adapter import Output
+    from nid_plugins.crosses import CrossFeatures
+    from nid_plugins.frames import FloatMatrix
+
+Extract = Callable[..., Mapping[str, Tensor]]
+
+_PROBE_ROWS = 256
+
+
+class CrossedModule(nn.Module):
+    """A model with crosses on its logit. Made by :func:`inject`; takes the base's inputs.
+
+    Attributes:
+        base: The copy of the model.
+        tower: The :class:`~nid_torch.layers.CrossTower`.
+        frozen: Whether the base stays in eval mode.
+        nid_inputs: How it takes a batch.
+        nid_output: What it returns, ``"probability"`` or ``"logit"``.
+    """
+
+    def __init__(
+        self,
+        base: nn.Module,
+        tower: CrossTower,
+        *,
+        inputs: Inputs,
+        output: Literal["probability", "logit"],
+        names: tuple[str, ...] = (),
+        keywords: Mapping[str, str] | None = None,
+        extract: Extract | None = None,
+        frozen: bool = False,
+    ) -> None:
+        super().__init__()
+        self.base = base
+        self.tower = tower
+        self.frozen = frozen
+        self.nid_inputs = inputs
+        self.nid_output = output
+        self._names = names
+        self._keywords = dict(keywords or {})
+        self._extract = extract
+        # Not self.train(): a part of the base that is in another mode than the rest stays so until that is called.
+        self.training = base.training
+        tower.train(base.training)
+        if frozen:
+            base.requires_grad_(requires_grad=False)
+            base.eval()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Return the base's output, corrected by the crosses; same shape and dtype."""
+        # Read first: a base may write to its inputs.
+        delta = self.tower(self._members(args, kwargs))
+        return corrected(self.base(*args, **kwargs), delta, self.nid_output)
+
+    def train(self, mode: bool = True) -> CrossedModule:
+        """Set the mode; a frozen base stays in eval mode."""
+        super().train(mode)
+        if self.frozen:
+            self.base.eval()
+        return self
+
+    def penalty(self) -> Tensor:
+        """Return the regularisation of the cross embeddings, to be added to the loss; see ``l2`` of :func:`inject`."""
+        return self.tower.penalty()
+
+    def _members(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | Mapping[str, Tensor]:
+        if self._extract is not None:
+            return self._extract(*args, **kwargs)
+        if self.nid_inputs == "positional":
+            columns = dict(zip(self._names, args, strict=False))
+            for keyword, name in self._keywords.items():
+                if keyword in kwargs:
+                    columns[name] = kwargs[keyword]
+            return columns
+        first: Tensor | Mapping[str, Tensor] = args[0] if args else next(iter(kwargs.values()))
+        return first
+
+
+def corrected(out: Tensor, delta: Tensor, output: Output) -> Tensor:
+    """Return a model's output with ``delta`` added to its logit: exactly ``out`` where delta is 0.
+
+    A probability p becomes ``p + (sigmoid(l + delta) - sigmoid(l))`` with ``l = logit(p)``; taking the logit and coming
+    back would lose the last bits. The logit is taken of p clipped to ``[eps, 1 - eps]``, so that a saturated p is
+    finite, and can still be moved; the sum is clipped to [0, 1].
+
+    Args:
+        out: Shape (n,) or (n, 1).
+        delta: Shape (n, 1).
+        output: What ``out`` is.
+    """
+    delta = (delta if out.ndim == 2 else delta.squeeze(1)).to(out.dtype)
+    if output != "probability":
+        return out + delta
+    logit = torch.logit(out, eps=torch.finfo(out.dtype).eps)
+    return (out + (torch.sigmoid(logit + delta) - torch.sigmoid(logit))).clamp(0.0, 1.0)
+
+
+def inject(
+    model: nn.Module,
+    crosses: CrossFeatures,
+    *,
+    inputs: Inputs = "auto",
+    output: Output = "auto",
+    extract: Extract | None = None,
+    frozen: bool = False,
+    **tower: Any,
+) -> CrossedModule:
+    """Return a module that has the crosses and, until it is trained, returns exactly what the model does.
+
+    Args:
+        model: Any module that returns one score a row; it is copied, not changed.
+        crosses: The crosses; their schema is the model's.
+        inputs: How the model takes a batch, as in ``nid.wrap``.
+        output: What it returns. ``"auto"``: what the module tree says; else what its output on 256 rows drawn from the
+            schema looks like, with a warning where that is a guess.
+        extract: Needed where ``inputs`` is a callable: called with the model's arguments, returns a mapping of field
+            name to tensor of shape (n,) for at least the members of the crosses.
+        frozen: Whether the base is kept as it is: its parameters take no gradient and it stays in eval mode.
+        **tower: ``dim``, ``hidden``, ``dropout``, ``l2``, ``embeddings``, ``train_embeddings``, ``train_projection``,
+            ``seed``; see :class:`~nid_torch.layers.CrossTower`. The penalty of ``l2`` is the target's ``penalty()``,
+            to be added to the loss.
+
+    Raises:
+        SettingError: An option is out of its domain.
+        SchemaError: Ids of a member would be rounded in a float32 matrix.
+        ModelError: The model fails on rows of the schema, or does not return one score a row.
+        UnsupportedError: The model cannot be copied.
+    """
+    check_tower_options(tower)
+    schema = crosses.schema
+    inputs = resolve_inputs(model, schema) if inputs == "auto" else check_inputs(inputs)
+    if callable(inputs) and extract is None:
+        raise SettingError(
+            "with a callable for inputs, extract= is needed",
+            received="extract=None",
+            expected="a function of the model's arguments that returns a dict of field name to tensor",
+            hint="It is what finds the members of the crosses in the model's inputs",
+        )
+    device, dtype = home(model)
+    if inputs == "matrix" and extract is None:
+        check_exact_ids(schema, dtype)
+    known = probed_output(model, crosses, inputs, output)
+    base = copied(model)
+    made = CrossTower(crosses, dtype=dtype, **tower).to(device)
+    return CrossedModule(
+        base,
+        made,
+        inputs=inputs,
+        output=known,
+        names=schema.names,
+        keywords=_keywords(model, schema.names) if inputs == "positional" else None,
+        extract=extract,
+        frozen=frozen,
+    )
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """Return a deep copy.
+
+    Raises:
+        UnsupportedError: The model holds something that cannot be copied.
+    """
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:
+        raise UnsupportedError(
+            f"the model cannot be copied: {error}",
+            received=type(model).__qualname__,
+            expected="a module that copy.deepcopy takes",
+            hint="Remove tensors with gradients, locks or open files from its attributes",
+        ) from error
+
+
+def check_tower_options(options: Mapping[str, Any]) -> None:
+    """Check the names of options meant for :class:`~nid_torch.layers.CrossTower`.
+
+    Raises:
+        SettingError: An option it does not have.
+    """
+    own = {"crosses", "columns", "dtype"}
+    allowed = [name for name in inspect.signature(CrossTower).parameters if name not in own]
+    unknown = sorted(set(options) - set(allowed))
+    if unknown:
+        raise SettingError("unknown option of inject", received=unknown, expected=f"of {allowed}")
+
+
+def probed_output(
+    model: nn.Module, crosses: CrossFeatures, inputs: Inputs, output: Output
+) -> Literal["probability", "logit"]:
+    """Return what a model returns, from its output on rows drawn from the schema, in eval mode.
+
+    Raises:
+        SettingError: ``output`` is unknown.
+        ModelError: The model fails on them, or returns something else than one score a row.
+    """
+    if output not in {"auto", "probability", "logit"}:
+        raise SettingError(
+            "unknown output", received=repr(output), expected='"auto", "probability" or "logit"'
+        )
+    predictor = TorchPredictor(model, crosses.schema, inputs=inputs, output=output)
+    rows = synthetic_rows(crosses)
+    try:
+        out = predictor(rows)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"the model raised {type(error).__name__} on rows drawn from the crosses' schema: {error}",
+            hint="Check inputs= and the schema's order and cardinalities",
+        ) from error
+    if out.shape not in {(len(rows),), (len(rows), 1)}:
+        raise ModelError(
+            "the model does not return one score a row",
+            received=f"{out.shape} for {len(rows)} rows",
+            expected="(n,) or (n, 1)",
+            hint="Wrap it in a module that picks one output",
+        )
+    if output != "auto":
+        return output
+    if np.nanmin(out, initial=np.inf) < 0 or np.nanmax(out, initial=-np.inf) > 1:
+        return "logit"
+    if declared_output(model) == "auto":
+        warnings.warn(
+            f"the model's outputs on {len(rows)} rows drawn from the schema all lie in [0, 1]: read as probabilities; "
+            'pass output="probability" or output="logit" to nid.inject to be sure',
+            NidWarning,
+            stacklevel=2,
+        )
+    return "probability"
+
+
+def synthetic_rows(crosses: CrossFeatures, n: int = _PROBE_ROWS) -> FloatMatrix:
+    """Return rows that fit the schema: ids uniform, dense values among their bin edges, or else normal."""
+    rng = np.random.default_rng(0)
+    rows: npt.NDArray[np.float64] = np.empty((n, len(crosses.schema)), dtype=np.float64)
+    for j, field in enumerate(crosses.schema):
+        edges = crosses.edges.get(field.name)
+        if isinstance(field, SparseField):
+            rows[:, j] = rng.integers(0, field.cardinality, size=n)
+        elif edges is not None and np.isfinite(edges).all() and len(edges):
+            rows[:, j] = rng.choice(edges, size=n)
+        else:
+            rows[:, j] = rng.normal(size=n)
+    return rows
+
+
+def _keywords(model: nn.Module, names: tuple[str, ...]) -> dict[str, str]:
+    # Positional parameters may be passed by keyword too.
+    try:
+        parameters = inspect.signature(model.forward).parameters.values()
+    except (TypeError, ValueError):
+        return {}
+    return dict(zip((p.name for p in parameters if p.kind == p.POSITIONAL_OR_KEYWORD), names, strict=False))

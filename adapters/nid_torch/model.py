@@ -1,0 +1,235 @@
+"""PyTorch models as functions of rows, left exactly as they were found."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import itertools
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from nid_plugins.adapter import Output, Predictor
+from nid_plugins.blackbox import arguments
+from nid_plugins.errors import ModelError, SchemaError, SettingError
+
+if TYPE_CHECKING:
+    from nid_plugins.frames import FloatMatrix
+    from nid_plugins.schema import FeatureSchema
+
+Inputs = str | Callable[..., Any]
+"""How a model takes a batch; see :func:`nid_plugins.wrap`."""
+
+FLOAT32_IDS = 2**24
+"""Ids below this are exact in float32; 2**24 + 1 is not."""
+
+
+class TorchPredictor(Predictor):
+    """A module as a function of rows.
+
+    Args:
+        model: The module.
+        schema: Its fields.
+        inputs: How it takes a batch. ``"auto"``: see :func:`resolve_inputs`.
+        output: What it returns. ``"auto"``: see :func:`declared_output`.
+
+    Raises:
+        SettingError: ``inputs`` is unknown, or does not fit the model's signature.
+        SchemaError: Ids of a field would be rounded in a float32 matrix.
+    """
+
+    def __init__(
+        self, model: nn.Module, schema: FeatureSchema, *, inputs: Inputs = "auto", output: Output = "auto"
+    ) -> None:
+        self._model = model
+        self._schema = schema
+        self._inputs = resolve_inputs(model, schema) if inputs == "auto" else check_inputs(inputs)
+        self.output = declared_output(model) if output == "auto" else output
+        if self._inputs == "matrix":
+            check_exact_ids(schema, home(model)[1])
+
+    def __call__(self, rows: FloatMatrix) -> npt.NDArray[Any]:
+        """Return the model's output for rows (n, p)."""
+        device, dtype = home(self._model)
+        args, kwargs = batch(rows, self._schema, self._inputs, device, dtype)
+        with untouched(self._model), torch.no_grad():
+            return scores(self._model(*args, **kwargs))
+
+
+@contextlib.contextmanager
+def untouched(model: nn.Module) -> Iterator[None]:
+    """Put a model in eval mode for a while; then restore the mode of every submodule and torch's random state.
+
+    Flags are set directly: ``train`` and ``eval`` may be overridden with side effects.
+    """
+    training = [module for module in model.modules() if module.training]
+    cpu = torch.get_rng_state()
+    gpus = {tensor.device for tensor in model.parameters() if tensor.is_cuda}
+    states = [(gpu, torch.cuda.get_rng_state(gpu)) for gpu in gpus]
+    try:
+        for module in training:
+            module.training = False
+        yield
+    finally:
+        for module in training:
+            module.training = True
+        torch.set_rng_state(cpu)
+        for gpu, state in states:
+            torch.cuda.set_rng_state(state, gpu)
+
+
+def home(model: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Return the device of a model's first parameter or buffer, and the dtype its inputs have: float32 or float64."""
+    first = next(itertools.chain(model.parameters(), model.buffers()), None)
+    if first is None:
+        return torch.device("cpu"), torch.float32
+    double = any(parameter.dtype == torch.float64 for parameter in model.parameters())
+    return first.device, torch.float64 if double else torch.float32
+
+
+def batch(
+    rows: FloatMatrix, schema: FeatureSchema, inputs: Inputs, device: torch.device, dtype: torch.dtype
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return ``(args, kwargs)`` of tensors: ids int64, dense values and matrices float32 (float64 for such a model)."""
+    if inputs == "matrix":
+        # Always a copy: a model may write to its input.
+        matrix = rows.astype(np.float64 if dtype == torch.float64 else np.float32)
+        return (torch.from_numpy(matrix).to(device),), {}
+    args, kwargs = arguments(rows, schema, inputs)
+    # A callable chooses its own dtypes; it may return arrays or tensors.
+    wanted = None if callable(inputs) else dtype
+    return tuple(_tensors(a, device, wanted) for a in args), {
+        k: _tensors(v, device, wanted) for k, v in kwargs.items()
+    }
+
+
+def _tensors(value: Any, device: torch.device, dtype: torch.dtype | None) -> Any:
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(np.ascontiguousarray(value))
+    if isinstance(value, Tensor):
+        return value.to(device, dtype if dtype is not None and value.is_floating_point() else value.dtype)
+    if isinstance(value, Mapping):
+        return {name: _tensors(own, device, dtype) for name, own in value.items()}
+    if type(value) in {list, tuple}:
+        return type(value)(_tensors(own, device, dtype) for own in value)
+    return value
+
+
+def scores(out: Any) -> npt.NDArray[Any]:
+    """Return a model's output as an array.
+
+    Raises:
+        ModelError: It is not a tensor.
+    """
+    if not isinstance(out, Tensor):
+        raise ModelError(
+            "the model does not return a tensor",
+            received=type(out).__qualname__,
+            expected="a tensor of shape (n,) or (n, 1)",
+            hint="Wrap it in a module that picks one output",
+        )
+    out = out.detach()
+    if out.is_floating_point() and out.dtype != torch.float64:
+        out = out.to(torch.float32)  # NumPy has no bfloat16
+    return np.asarray(out.cpu().numpy())
+
+
+def resolve_inputs(model: nn.Module, schema: FeatureSchema) -> Inputs:
+    """Return how a model takes a batch, by the signature of its ``forward``.
+
+    ``"positional"`` when it has one required parameter a field and there are several fields, ``"mapping"`` when its one
+    parameter is annotated as a mapping, else ``"matrix"``.
+
+    Raises:
+        SettingError: The parameters are named like the fields, in another order.
+    """
+    own = getattr(model, "nid_inputs", None)  # an injected model knows
+    if own is not None:
+        return own  # type: ignore[no-any-return]
+    try:
+        parameters = inspect.signature(model.forward).parameters.values()
+    except (TypeError, ValueError):  # e.g. compiled to C++
+        return "matrix"
+    required = [
+        p
+        for p in parameters
+        if p.default is p.empty and p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD}
+    ]
+    if len(required) == 1:
+        return "mapping" if _is_mapping(_annotation(model, required[0])) else "matrix"
+    if len(required) != len(schema) or not required:
+        return "matrix"
+    names = tuple(p.name for p in required)
+    if names != schema.names and set(names) == set(schema.names):
+        raise SettingError(
+            "the model takes the schema's fields in another order",
+            received=f"forward{names}",
+            expected=f"the schema's order {schema.names}",
+            hint='Order the schema as forward does, or pass inputs="positional" if its order is meant',
+        )
+    return "positional"
+
+
+def check_inputs(inputs: Inputs) -> Inputs:
+    """Return ``inputs``.
+
+    Raises:
+        SettingError: It is none of the known ways.
+    """
+    if not callable(inputs) and inputs not in {"positional", "matrix", "mapping"}:
+        raise SettingError(
+            "unknown way of passing inputs",
+            received=repr(inputs),
+            expected='"auto", "positional", "matrix", "mapping" or a callable from a dict of columns to (args, kwargs)',
+        )
+    return inputs
+
+
+def _annotation(model: nn.Module, parameter: inspect.Parameter) -> Any:
+    try:
+        return typing.get_type_hints(type(model).forward).get(parameter.name, parameter.annotation)
+    except Exception:  # noqa: BLE001 - a name that only type checkers can resolve; the text will have to do
+        return parameter.annotation
+
+
+def _is_mapping(annotation: Any) -> bool:
+    if isinstance(annotation, str):
+        name = annotation.strip("\"' ").split("[")[0].rsplit(".", 1)[-1].lower()
+        return name in {"dict", "mapping", "mutablemapping", "ordereddict", "typeddict"}
+    if typing.is_typeddict(annotation):
+        return True
+    origin = typing.get_origin(annotation) or annotation
+    return isinstance(origin, type) and issubclass(origin, Mapping)
+
+
+def declared_output(model: nn.Module) -> Output:
+    """Return ``"probability"`` when the module tree ends in a sigmoid, else ``"auto"``: only values can tell."""
+    own = getattr(model, "nid_output", None)
+    if own is not None:
+        return own  # type: ignore[no-any-return]
+    leaves = [module for module in model.modules() if not any(True for _ in module.children())]
+    return "probability" if leaves and isinstance(leaves[-1], nn.Sigmoid) else "auto"
+
+
+def check_exact_ids(schema: FeatureSchema, dtype: torch.dtype) -> None:
+    """Check that a matrix of this dtype holds every id exactly.
+
+    Raises:
+        SchemaError: A field has more ids than float32 tells apart.
+    """
+    if dtype == torch.float64:
+        return
+    for field in schema.sparse:
+        if field.cardinality > FLOAT32_IDS:
+            raise SchemaError(
+                "ids would be rounded in a float32 matrix",
+                field=field.name,
+                received=f"cardinality {field.cardinality}",
+                expected=f"at most 2**24 = {FLOAT32_IDS}",
+                hint='Map rare ids together, or use a model that takes ids as integers (inputs="positional" or "mapping")',
+            )
