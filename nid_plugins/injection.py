@@ -34,12 +34,21 @@ def inject(
         A model of the same framework.
 
     Raises:
-        SettingError: Unknown mode, no cross, or ``columns`` and ``mode`` do not go together.
+        SettingError: Unknown mode, not crosses or none, or ``columns`` and ``mode`` do not go together.
         UnsupportedError: No adapter claims the model or the columns, or it cannot inject.
     """
     if mode not in {"residual", "rebuild"}:
         raise SettingError(
             "unknown mode of injection", received=repr(mode), expected='"residual" or "rebuild"'
+        )
+    from nid_plugins.crosses import CrossFeatures
+
+    if not isinstance(crosses, CrossFeatures):
+        raise SettingError(
+            "not crosses",
+            received=type(crosses).__name__,
+            expected="CrossFeatures",
+            hint="Call nid.fit_crosses on the report or the pairs first",
         )
     if len(crosses) == 0:
         raise SettingError(
