@@ -98,7 +98,7 @@ class Detector(ABC):
 
     def options(self) -> dict[str, Any]:
         """Return the options in force, JSON-ready, for the report."""
-        spec = dataclasses.asdict(self) if dataclasses.is_dataclass(self) else {}
+        spec: dict[str, Any] = dataclasses.asdict(self) if dataclasses.is_dataclass(self) else {}
         # As they come back from JSON: a loaded report equals the one that was saved.
         return {name: list(value) if isinstance(value, tuple) else value for name, value in spec.items()}
 

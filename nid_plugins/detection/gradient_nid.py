@@ -11,6 +11,7 @@ from nid_plugins.detection.detector import Detector, Explanation, rank_pairs
 from nid_plugins.detection.masks import Floats, MaskDesign, Masks
 from nid_plugins.detection.mlp import Training
 from nid_plugins.detection.nid import fit_networks
+from nid_plugins.errors import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +45,24 @@ class GradientNID(Detector):
     patience: int = 5
     name: ClassVar[str] = "gradient_nid"
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.contexts, int) or self.contexts < 1:
+            raise SettingError("contexts out of range", received=self.contexts, expected="a positive integer")
+        _ = self.training  # checks the options now, not after the first queries
+
+    @property
+    def training(self) -> Training:
+        """How the networks are trained."""
+        return Training(
+            tuple(self.hidden) if isinstance(self.hidden, list | tuple) else (),
+            "softplus",
+            self.l1,
+            self.learning_rate,
+            self.batch,
+            self.epochs,
+            self.patience,
+        )
+
     def prepare(self, masks: Masks) -> MaskDesign:
         """Build the regression design for the main effects."""
         return MaskDesign(masks)
@@ -52,16 +71,7 @@ class GradientNID(Detector):
         self, state: MaskDesign, targets: Floats, seeds: Sequence[np.random.SeedSequence]
     ) -> list[Explanation]:
         """Train the networks of all instances together and differentiate each at the contexts."""
-        training = Training(
-            tuple(self.hidden),
-            "softplus",
-            self.l1,
-            self.learning_rate,
-            self.batch,
-            self.epochs,
-            self.patience,
-        )
-        networks, scales, r2 = fit_networks(state, targets, training, seeds, linear=self.linear)
+        networks, scales, r2 = fit_networks(state, targets, self.training, seeds, linear=self.linear)
         contexts = state.masks[: self.contexts].astype(np.float64)
         out = []
         for b, scale in enumerate(scales):

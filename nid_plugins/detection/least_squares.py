@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from nid_plugins.detection.detector import Detector, Explanation, Members
 from nid_plugins.detection.masks import Floats, MaskDesign, Masks, r_squared
+from nid_plugins.errors import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +40,24 @@ class LeastSquares(Detector):
     triples: int = 12
     penalties: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1)
     name: ClassVar[str] = "least_squares"
+
+    def __post_init__(self) -> None:
+        if self.orders not in {2, 3}:
+            raise SettingError("orders out of range", received=self.orders, expected="2 or 3")
+        for name in ("pairs", "triples"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise SettingError(
+                    f"{name} out of range", received=getattr(self, name), expected="a positive integer"
+                )
+        penalties = self.penalties
+        if (
+            not isinstance(penalties, list | tuple)
+            or not penalties
+            or not all(isinstance(v, int | float) and 0 < v < np.inf for v in penalties)
+        ):
+            raise SettingError(
+                "penalties out of range", received=penalties, expected="one or more positive numbers"
+            )
 
     def prepare(self, masks: Masks) -> _Solver:
         """Factorise the design shared by all instances."""
@@ -187,7 +206,8 @@ class _Dual(_Solver):
         kernel = ((w @ w.T) ** 2 - p / 16) / 2
         scale = float(np.diag(kernel).mean()) * len(w) / (p * (p - 1) / 2)
         self.factors = []
-        for penalty in penalties[1:]:
+        # Factoring costs more than in the primal, and the least penalty rarely wins with more pairs than rows.
+        for penalty in penalties[1:] or penalties:
             regular = kernel.copy()
             regular[np.diag_indices(len(w))] += max(penalty * scale, 1e-9)
             self.factors.append(cho_factor(regular, lower=True, overwrite_a=True, check_finite=False))

@@ -53,15 +53,19 @@ class Training:
             raise SettingError(
                 "unknown activation", received=self.activation, expected='"relu" or "softplus"'
             )
-        if not self.hidden or min(self.hidden) < 1:
+        if not self.hidden or not all(isinstance(units, int) and units > 0 for units in self.hidden):
             raise SettingError(
                 "hidden layers must have units", received=self.hidden, expected="e.g. (64, 32)"
             )
-        for name in ("learning_rate", "batch", "epochs", "patience"):
-            if getattr(self, name) <= 0:
-                raise SettingError(f"{name} must be positive", received=getattr(self, name), expected="> 0")
-        if self.l1 < 0:
-            raise SettingError("l1 must not be negative", received=self.l1, expected=">= 0")
+        for name in ("batch", "epochs", "patience"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise SettingError(
+                    f"{name} out of range", received=getattr(self, name), expected="a positive integer"
+                )
+        if not isinstance(self.learning_rate, int | float) or not 0 < self.learning_rate < np.inf:
+            raise SettingError("learning_rate out of range", received=self.learning_rate, expected="> 0")
+        if not isinstance(self.l1, int | float) or not 0 <= self.l1 < np.inf:
+            raise SettingError("l1 out of range", received=self.l1, expected=">= 0")
 
 
 class Networks:

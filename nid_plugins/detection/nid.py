@@ -48,6 +48,22 @@ class NID(Detector):
     patience: int = 5
     name: ClassVar[str] = "nid"
 
+    def __post_init__(self) -> None:
+        _ = self.training  # checks the options now, not after the first queries
+
+    @property
+    def training(self) -> Training:
+        """How the networks are trained."""
+        return Training(
+            tuple(self.hidden) if isinstance(self.hidden, list | tuple) else (),
+            "relu",
+            self.l1,
+            self.learning_rate,
+            self.batch,
+            self.epochs,
+            self.patience,
+        )
+
     def prepare(self, masks: Masks) -> MaskDesign:
         """Build the regression design for the main effects."""
         return MaskDesign(masks)
@@ -56,10 +72,7 @@ class NID(Detector):
         self, state: MaskDesign, targets: Floats, seeds: Sequence[np.random.SeedSequence]
     ) -> list[Explanation]:
         """Train the networks of all instances together and read each one's weights."""
-        training = Training(
-            tuple(self.hidden), "relu", self.l1, self.learning_rate, self.batch, self.epochs, self.patience
-        )
-        networks, scales, r2 = fit_networks(state, targets, training, seeds, linear=self.linear)
+        networks, scales, r2 = fit_networks(state, targets, self.training, seeds, linear=self.linear)
         out = []
         for b, scale in enumerate(scales):
             if scale == 0:
