@@ -24,7 +24,7 @@ def inject(
     Args:
         model: A model some adapter claims; it is left unchanged. With ``mode="rebuild"`` a function from feature
             columns to a fresh model.
-        crosses: The crosses to add, at least one.
+        crosses: The crosses to add.
         mode: ``"residual"`` adds their embeddings to the model's logit, starting from exactly the model's output;
             ``"rebuild"`` makes them further fields of a fresh model, as GLIDER does (Tsang et al., 2020, section 4.2).
         columns: The feature columns of the fresh model, for ``mode="rebuild"``.
@@ -34,7 +34,7 @@ def inject(
         A model of the same framework.
 
     Raises:
-        SettingError: Unknown mode, not crosses or none, or ``columns`` and ``mode`` do not go together.
+        SettingError: Unknown mode, not crosses, or ``columns`` and ``mode`` do not go together.
         UnsupportedError: No adapter claims the model or the columns, or it cannot inject.
     """
     if mode not in {"residual", "rebuild"}:
@@ -49,13 +49,6 @@ def inject(
             received=type(crosses).__name__,
             expected="CrossFeatures",
             hint="Call nid.fit_crosses on the report or the pairs first",
-        )
-    if len(crosses) == 0:
-        raise SettingError(
-            "there is no cross to inject",
-            received="0 crosses",
-            expected="at least one",
-            hint="Lower min_count in nid.fit_crosses, or name the pairs yourself",
         )
     manager = get_manager()
     if mode == "rebuild":

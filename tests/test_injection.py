@@ -122,7 +122,6 @@ def test_what_is_refused_before_anything_is_touched(plugin, crosses):
         nid.SettingError, "received: Sum, columns=given", Sum(), crosses, mode="rebuild", columns=Columns()
     )
     refused(nid.SettingError, "received: function, columns=None", lambda c: c, crosses, mode="rebuild")
-    refused(nid.SettingError, "no cross to inject; received: 0 crosses", Sum(), crosses.select([]))
     refused(nid.UnsupportedError, "no adapter claims the model; received: builtins.object", object(), crosses)
     refused(nid.UnsupportedError, "feature columns", Sum, crosses, mode="rebuild", columns=[1])
     refused(nid.SettingError, "not crosses; received: list", Sum(), [("a", "b")])
