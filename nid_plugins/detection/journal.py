@@ -137,7 +137,10 @@ class Journal:
 
     def _read(self, header: dict[str, Any]) -> int:
         good = 0
-        lines = self.path.read_bytes().split(b"\n")
+        try:
+            lines = self.path.read_bytes().split(b"\n")
+        except OSError as error:
+            raise ArtefactError(f"the journal cannot be read: {error}", received=str(self.path)) from error
         for number, line in enumerate(lines[:-1]):  # what follows the last newline was cut short
             try:
                 spec = json.loads(line)
@@ -149,6 +152,8 @@ class Journal:
             except (ValueError, KeyError, TypeError) as error:
                 if isinstance(error, ArtefactError):
                     raise
+                if number == 0:
+                    raise self._foreign() from error
                 raise ArtefactError(
                     f"line {number + 1} of the journal is damaged",
                     received=str(self.path),
@@ -156,23 +161,23 @@ class Journal:
                     hint="Remove the file to start afresh",
                 ) from error
             good += len(line) + 1
-        if not good and lines[-1] and not lines[-1].startswith(b'{"format"'):
-            raise ArtefactError(
-                "not a journal",
-                received=str(self.path),
-                expected="a file written by nid.detect(resume=...)",
-                hint="Name another file; this one is left untouched",
-            )
+        # Without a whole line there is nothing to go on from; what is there is overwritten only if it was our header.
+        start = json.dumps({"format": FORMAT})[:-1].encode()
+        if not good and lines[-1][: len(start)] != start[: len(lines[-1])]:
+            raise self._foreign()
         return good
+
+    def _foreign(self) -> ArtefactError:
+        return ArtefactError(
+            "not a journal",
+            received=str(self.path),
+            expected="a file written by nid.detect(resume=...)",
+            hint="Name another file; this one is left untouched",
+        )
 
     def _check(self, found: Any, header: dict[str, Any]) -> None:
         if not isinstance(found, dict) or found.get("format") != FORMAT:
-            raise ArtefactError(
-                "not a journal",
-                received=str(self.path),
-                expected="a file written by nid.detect(resume=...)",
-                hint="Name another file; this one is left untouched",
-            )
+            raise self._foreign()
         if found.get("version", 0) > VERSION:
             raise ArtefactError(
                 "the journal was written by a newer version",
