@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from nid_plugins.plugins import get_manager
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from nid_plugins.detection.baselines import Baseline
     from nid_plugins.report import InteractionReport
@@ -198,10 +199,8 @@ def _detect(
 ) -> InteractionReport:
     manager = get_manager()
     for override in manager.notify("nid_before_detect", request=DetectRequest(box, rows, settings)):
-        if isinstance(override, dict):
-            settings = _override(settings, override)
-    if settings.detector != detector.name:
-        detector = manager.detector(settings.detector).configured(**settings.options)
+        if isinstance(override, Mapping):
+            detector, settings = _override(detector, settings, override)
     baseline: Baseline = manager.baseline(settings.baseline)
     chosen = _draw(rows, settings)
     madex = Madex(box, background, settings, detector, baseline)
@@ -209,7 +208,8 @@ def _detect(
     unswitched = _unswitched(box, chosen, off, baseline)
     journal = None
     if resume is not None:
-        print_ = fingerprint(settings.to_dict(), box.schema.to_dict(), chosen, madex.background)
+        everything = {**settings.to_dict(), "epsilon": box.epsilon}
+        print_ = fingerprint(everything, box.schema.to_dict(), chosen, madex.background)
         journal = Journal(resume, print_, box.logits_of(chosen[:8]))
     done = {} if journal is None else dict(journal.done)
     results: dict[int, InstanceResult] = {}
@@ -242,16 +242,24 @@ def _detect(
     return report
 
 
-def _override(settings: DetectSettings, override: Mapping[str, Any]) -> DetectSettings:
-    known = {f.name for f in dataclasses.fields(settings)}
-    unknown = sorted(set(override) - known)
+def _override(
+    detector: Detector, settings: DetectSettings, override: Mapping[str, Any]
+) -> tuple[Detector, DetectSettings]:
+    """Return the detector and the settings a plug-in wants; options not named keep their value."""
+    known = [f.name for f in dataclasses.fields(settings)]
+    unknown = sorted(set(override) - set(known))
     if unknown:
         raise SettingError(
             "a plug-in's nid_before_detect returned an unknown setting",
             received=unknown,
             expected=sorted(known),
         )
-    return dataclasses.replace(settings, **override)
+    wanted = override.get("detector", settings.detector)
+    if wanted != detector.name:
+        detector = get_manager().detector(wanted)
+    detector = detector.configured(**(override.get("options") or {}))
+    changed = {**override, "detector": detector.name, "options": detector.options()}
+    return detector, dataclasses.replace(settings, **changed)
 
 
 def _draw(rows: FloatMatrix, settings: DetectSettings) -> FloatMatrix:

@@ -60,7 +60,7 @@ class DetectRequest:
 
     Args:
         box: The wrapped model.
-        rows: The instances to explain, shape (N, p), columns in schema order.
+        rows: Where the instances are drawn from, shape (n, p), columns in schema order.
         settings: What was asked for.
     """
 
