@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
@@ -48,13 +49,14 @@ class Mode(Baseline):
     name = "mode"
 
     def __init__(self) -> None:
-        self._last: tuple[Floats, FeatureSchema, Floats] | None = None
+        self._last: tuple[weakref.ref[Floats], FeatureSchema, Floats] | None = None
 
     def values(self, background: Floats, schema: FeatureSchema, rng: np.random.Generator) -> Floats:
         """Return modes and means; ties go to the smaller id."""
-        # Called once an instance with the same background: keep the answer (and the array, so that its id is not reused).
-        if self._last is not None and self._last[0] is background and self._last[1] == schema:
-            return self._last[2]
+        # Called once an instance with the same background: keep the answer, but not the background alive.
+        last = self._last
+        if last is not None and last[0]() is background and last[1] == schema:
+            return last[2]
         off = np.empty(len(schema))
         for j, field in enumerate(schema):
             column = background[:, j]
@@ -62,9 +64,14 @@ class Mode(Baseline):
                 ids, counts = np.unique(column, return_counts=True)
                 off[j] = ids[counts.argmax()]
             else:
-                off[j] = column.mean()
-        self._last = (background, schema, off)
+                off[j] = _mean(column)
+        self._last = (weakref.ref(background), schema, off)
         return off
+
+
+def _mean(column: Floats) -> float:
+    # Rounding can carry the mean of equal numbers off them, and a constant field would seem to be switched.
+    return float(np.clip(column.mean(), column.min(), column.max()))
 
 
 class Oov(Baseline):
@@ -78,9 +85,10 @@ class Oov(Baseline):
         Raises:
             SchemaError: A sparse field has no reserved id.
         """
-        off: Floats = background.mean(axis=0)
+        off = np.empty(len(schema))
         for j, field in enumerate(schema):
             if not isinstance(field, SparseField):
+                off[j] = _mean(background[:, j])
                 continue
             if field.oov is None:
                 raise SchemaError(
