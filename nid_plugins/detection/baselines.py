@@ -42,6 +42,11 @@ class Baseline(ABC):
         """Return the logits of one instance under masks (M, p); ``values`` is what :meth:`values` returned."""
         return box.logits_of(perturb(row, values, masks))
 
+    def unswitched(self, row: Floats, values: Floats) -> npt.NDArray[np.bool_]:
+        """Return which fields of an instance (p,) are the same on and off, shape (p,): they cannot interact there."""
+        same: npt.NDArray[np.bool_] = row == values
+        return same
+
 
 class Mode(Baseline):
     """Most frequent id of a sparse field, mean of a dense field, over the background."""
@@ -129,6 +134,10 @@ class ZeroEmbedding(Baseline):
     def query(self, box: BlackBox, row: Floats, values: Floats, masks: Masks) -> npt.NDArray[np.float64]:
         """Return the logits with the embeddings of off fields zeroed."""
         return box.logits_zeroed(row, masks)
+
+    def unswitched(self, row: Floats, values: Floats) -> npt.NDArray[np.bool_]:
+        """Return none: id 0 has an embedding like any other."""
+        return np.zeros(len(row), dtype=bool)
 
 
 def check_background(baseline: Baseline, background: Floats | None, p: int) -> Floats:

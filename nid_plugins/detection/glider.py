@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
+    import numpy.typing as npt
+
     from nid_plugins.detection.baselines import Baseline
     from nid_plugins.report import InteractionReport
 
@@ -205,7 +207,8 @@ def _detect(
     chosen = _draw(rows, settings)
     madex = Madex(box, background, settings, detector, baseline)
     off = [madex.off_values(i) for i in range(len(chosen))]
-    unswitched = _unswitched(box, chosen, off, baseline)
+    stuck = [baseline.unswitched(row, values) for row, values in zip(chosen, off, strict=True)]
+    unswitched = _unswitched(box, stuck)
     journal = None
     if resume is not None:
         everything = {**settings.to_dict(), "epsilon": box.epsilon}
@@ -223,7 +226,7 @@ def _detect(
     try:
         # One BLAS thread: the matrices are small, and the model has the cores it wants between the fits.
         with bar, threadpool_limits(1, user_api="blas"):
-            groups = _groups(madex, chosen, off, done, results, bar)
+            groups = _groups(madex, chosen, off, stuck, done, results, bar)
             for batch in spread.map(lambda group: madex.explain(*group), groups):
                 for result in batch:
                     results[result.index] = result
@@ -273,10 +276,11 @@ def _groups(
     madex: Madex,
     rows: FloatMatrix,
     off: list[FloatMatrix],
+    stuck: list[npt.NDArray[np.bool_]],
     done: dict[int, InstanceResult],
     results: dict[int, InstanceResult],
     bar: Any,
-) -> Iterator[tuple[FloatMatrix, list[int], list[int]]]:
+) -> Iterator[tuple[FloatMatrix, list[int], list[int], list[npt.NDArray[np.bool_]]]]:
     """Query the model group by group; groups an earlier run finished are taken from its journal."""
     for start in range(0, len(rows), GROUP):
         indices = list(range(start, min(start + GROUP, len(rows))))
@@ -294,22 +298,19 @@ def _groups(
         except ModelError:
             # What the model answered before it failed is explained too.
             if queried:
-                yield np.array(queried), indices[: len(queried)], clipped
+                some = indices[: len(queried)]
+                yield np.array(queried), some, clipped, [stuck[i] for i in some]
             raise
-        yield np.array(queried), indices, clipped
+        yield np.array(queried), indices, clipped, [stuck[i] for i in indices]
 
 
-def _unswitched(
-    box: BlackBox, rows: FloatMatrix, off: list[FloatMatrix], baseline: Baseline
-) -> dict[str, float]:
+def _unswitched(box: BlackBox, stuck: list[npt.NDArray[np.bool_]]) -> dict[str, float]:
     """Return, for each field, the share of instances that hold its off value: it cannot interact there."""
-    if baseline.name == "zero_embedding" or not len(rows):
-        return dict.fromkeys(box.schema.names, 0.0)
-    share = (rows == np.array(off)).mean(axis=0)
-    stuck = [name for name, value in zip(box.schema.names, share, strict=True) if value == 1.0]
-    if stuck and len(rows) > 1:
+    share = np.mean(stuck, axis=0)
+    everywhere = [name for name, value in zip(box.schema.names, share, strict=True) if value == 1.0]
+    if everywhere and len(stuck) > 1:
         warnings.warn(
-            f"fields that hold their baseline value in every instance can show no interaction: {stuck}",
+            f"fields that hold their baseline value in every instance can show no interaction: {everywhere}",
             NidWarning,
             4,
         )

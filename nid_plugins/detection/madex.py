@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nid_plugins.detection.baselines import check_background
+from nid_plugins.detection.detector import Explanation
 from nid_plugins.detection.gain import GainSelector, Kept
 from nid_plugins.detection.journal import InstanceResult
 from nid_plugins.detection.masks import Floats, MaskDesign, r_squared
@@ -17,9 +19,11 @@ from nid_plugins.errors import PluginError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy.typing as npt
+
     from nid_plugins.blackbox import BlackBox
     from nid_plugins.detection.baselines import Baseline
-    from nid_plugins.detection.detector import Detector, Explanation
+    from nid_plugins.detection.detector import Detector
     from nid_plugins.detection.settings import DetectSettings
 
 PAIR_FIELDS = 200
@@ -75,18 +79,40 @@ class Madex:
         return np.random.SeedSequence(self.settings.seed, spawn_key=(purpose, index))
 
     def off_values(self, index: int) -> Floats:
-        """Return what the off fields of an instance hold, shape (p,)."""
-        return self.baseline.values(
-            self.background, self.box.schema, np.random.default_rng(self._seed(1, index))
-        )
+        """Return what the off fields of an instance hold, shape (p,).
+
+        Raises:
+            PluginError: The baseline returned something else.
+        """
+        rng = np.random.default_rng(self._seed(1, index))
+        values = np.asarray(self.baseline.values(self.background, self.box.schema, rng), dtype=np.float64)
+        p = len(self.box.schema)
+        if values.shape != (p,) or not np.isfinite(values).all():
+            raise PluginError(
+                f"the baseline {self.baseline.name!r} returned unusable values",
+                received=f"shape {values.shape}",
+                expected=f"finite values of shape ({p},)",
+            )
+        return values
 
     def query(self, row: Floats, off: Floats) -> tuple[Floats, int]:
         """Return the logits of one instance under all masks, shape (M,), and how many of them were clipped."""
         before = self.box.saturated
-        return self.baseline.query(self.box, row, off, self.masks), self.box.saturated - before
+        logits = self.baseline.query(self.box, row, off, self.masks)
+        if logits.shape != (len(self.masks),) or not np.isfinite(logits).all():
+            raise PluginError(
+                f"the baseline {self.baseline.name!r} returned unusable logits",
+                received=f"shape {logits.shape}",
+                expected=f"finite values of shape ({len(self.masks)},)",
+            )
+        return logits, self.box.saturated - before
 
     def explain(
-        self, targets: Floats, indices: Sequence[int], clipped: Sequence[int]
+        self,
+        targets: Floats,
+        indices: Sequence[int],
+        clipped: Sequence[int],
+        unswitched: Sequence[npt.NDArray[np.bool_]],
     ) -> list[InstanceResult]:
         """Return what each instance of a batch contributes.
 
@@ -94,6 +120,10 @@ class Madex:
             targets: Logits, shape (B, M).
             indices: Positions of the instances, which seed their explainers.
             clipped: Clipped predictions of each.
+            unswitched: For each, the fields that hold their off value, shape (p,): sets with one of them are noise.
+
+        Raises:
+            PluginError: The detector broke its contract.
         """
         explanations = self.detector.fit(self._state, targets, [self._seed(2, i) for i in indices])
         if len(explanations) != len(targets):
@@ -101,12 +131,48 @@ class Madex:
                 f"the detector {self.detector.name!r} returned {len(explanations)} explanations",
                 expected=f"{len(targets)}, one an instance",
             )
+        explanations = [self._possible(*pair) for pair in zip(explanations, unswitched, strict=True)]
         random = targets[:, : self._random]
         residuals = self._design.residuals(random)
         return [
             self._result(index, random[b], residuals[b], explanations[b], clipped[b])
             for b, index in enumerate(indices)
         ]
+
+    def _possible(self, found: Explanation, unswitched: npt.NDArray[np.bool_]) -> Explanation:
+        """Check what a detector found and drop the sets that cannot interact."""
+        p = self.masks.shape[1]
+        sets = [tuple(map(int, members)) for members in found.sets]
+        strengths = np.asarray(found.strengths, dtype=np.float64)
+        pairs = None if found.pairs is None else np.asarray(found.pairs, dtype=np.float64)
+        if not all(
+            len(m) > 1 and m[0] >= 0 and m[-1] < p and all(a < b for a, b in pairwise(m)) for m in sets
+        ):
+            raise self._broken("sets", sets[:5], f"sets of two or more ascending positions below {p}")
+        if len(set(sets)) < len(sets):
+            raise self._broken("sets", sets[:5], "each set once")
+        if (
+            strengths.shape != (len(sets),)
+            or not np.isfinite(strengths).all()
+            or strengths.min(initial=0.0) < 0
+        ):
+            raise self._broken("strengths", strengths[:5], f"{len(sets)} finite numbers, not negative")
+        if pairs is not None and (pairs.shape != (p, p) or not np.isfinite(pairs).all()):
+            raise self._broken(
+                "pair strengths", f"shape {pairs.shape}", f"finite numbers of shape ({p}, {p})"
+            )
+        if unswitched.any():
+            some = [k for k, members in enumerate(sets) if not unswitched[list(members)].any()]
+            sets, strengths = [sets[k] for k in some], strengths[some]
+            pairs = None if pairs is None else np.where(unswitched | unswitched[:, None], 0.0, pairs)
+        return Explanation(sets, strengths, found.r2, pairs)
+
+    def _broken(self, what: str, received: object, expected: str) -> PluginError:
+        return PluginError(
+            f"the detector {self.detector.name!r} returned unusable {what}",
+            received=received,
+            expected=expected,
+        )
 
     def _result(
         self, index: int, y: Floats, residual: Floats, found: Explanation, clipped: int
