@@ -30,7 +30,7 @@ def hooks_of(pm: pluggy.PluginManager, plugin: object, name: str, known: Abstrac
         known: Names of all hooks.
 
     Raises:
-        PluginError: A class or None instead of an instance, no hook at all, a hook that does not exist, one whose
+        PluginError: A class or None instead of an instance, one without a hash, no hook at all, a hook that does not exist, one whose
             mark was forgotten, or a wrapper.
     """
     if plugin is None or isinstance(plugin, type):
@@ -41,6 +41,15 @@ def hooks_of(pm: pluggy.PluginManager, plugin: object, name: str, known: Abstrac
             expected="a module or an instance",
             hint="Call the class",
         )
+    try:
+        hash(plugin)
+    except TypeError:
+        raise PluginError(
+            f"plug-in {name!r} is not usable",
+            received=f"an instance of {type(plugin).__qualname__}, which has no hash",
+            expected="a module or a hashable instance",
+            hint="Write @dataclass(eq=False) if it is a dataclass",
+        ) from None
     hooks: set[str] = set()
     for attribute in dir(plugin):
         options = pm.parse_hookimpl_opts(plugin, attribute)

@@ -99,11 +99,11 @@ def test_hook_types_can_be_resolved():
 def test_register_example_registers(kind):
     module = example(kind.hook)
     manager = PluginManager(entry_points=False, environ={})
-    before = set(manager._collected(kind.name))
+    before = set(manager.collected(kind.name))
     with warnings.catch_warnings():
         warnings.simplefilter("error", NidWarning)
         manager.register(module, "example")
-        assert len(set(manager._collected(kind.name)) - before) == 1
+        assert len(set(manager.collected(kind.name)) - before) == 1
     assert manager.problems == []
 
 
