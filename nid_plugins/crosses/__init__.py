@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from nid_plugins.crosses.features import CrossFeatures, fit_crosses
+from nid_plugins.crosses.screen_report import ScreenedCross, ScreenReport
+from nid_plugins.crosses.screening import screen
 from nid_plugins.crosses.vocabulary import Cross
 
-__all__ = ["Cross", "CrossFeatures", "fit_crosses"]
+__all__ = ["Cross", "CrossFeatures", "ScreenReport", "ScreenedCross", "fit_crosses", "screen"]

@@ -112,7 +112,7 @@ class CrossFeatures:
         out = np.empty((len(rows), len(self)), dtype=np.int32)
         for start in range(0, len(rows), _CHUNK):
             part = rows[start : start + _CHUNK]
-            members = _Members(part, self.schema, self.edges)
+            members = MemberIds(part, self.schema, self.edges)
             for k, cross in enumerate(self.crosses):
                 keys, valid = cross_keys([members[name] for name in cross.fields], cross.sizes)
                 out[start : start + len(part), k] = cross.lookup(keys, valid)
@@ -207,7 +207,7 @@ def fit_crosses(
     threshold = check_min_count(min_count, len(rows))
 
     edges: dict[str, npt.NDArray[np.float32]] = {}
-    members = _Members(rows, schema, edges)
+    members = MemberIds(rows, schema, edges)
     crosses: list[Cross] = []
     rare: list[str] = []
     taken = set(schema.names)
@@ -230,8 +230,8 @@ def fit_crosses(
     return CrossFeatures(schema, crosses, edges)
 
 
-class _Members:
-    """Member ids of a matrix, each field's computed when first asked for."""
+class MemberIds:
+    """Member ids of rows of shape (n, p) by field name, shape (n,), each computed when first asked for."""
 
     def __init__(
         self, rows: FloatMatrix, schema: FeatureSchema, edges: Mapping[str, npt.NDArray[np.float32]]
