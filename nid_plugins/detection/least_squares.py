@@ -64,8 +64,11 @@ class LeastSquares(Detector):
         design = MaskDesign(masks)
         p = masks.shape[1]
         count = p * (p - 1) // 2
-        solver = _Primal if count <= PRIMAL_LIMIT else _Dual
-        return solver(design, self.penalties)
+        kind = _Primal if count <= PRIMAL_LIMIT else _Dual
+        solver = kind(design, self.penalties)
+        if self.orders > 2 and p > 2:
+            solver.measure()
+        return solver
 
     def fit(
         self, state: _Solver, targets: Floats, seeds: Sequence[np.random.SeedSequence]
@@ -120,8 +123,7 @@ class LeastSquares(Detector):
             if c in (a, b):
                 continue
             i, j, m = sorted((a, b, int(c)))
-            # Columns of different triples have nearly the same norm once pairs are taken out.
-            seen.setdefault((i, j, m), abs(float(inner[k, c])) / (len(coded) * TRIPLE_SD**2))
+            seen.setdefault((i, j, m), abs(float(inner[k, c])) / (len(coded) * state.triple_square))
             if len(seen) >= self.triples:
                 break
         return [(value * TRIPLE_SD, members, value) for members, value in seen.items()]
@@ -137,16 +139,30 @@ SCAN_LIMIT = 1500
 
 
 class _Solver:
-    """Pairwise ridge over masks shared by all instances."""
+    """Pairwise ridge over masks shared by all instances.
+
+    Attributes:
+        triple_square: Mean square of a triple's column, less what main effects and pairs explain of it.
+    """
 
     def __init__(self, design: MaskDesign) -> None:
         self.design = design
+        self.triple_square = TRIPLE_SD**2
         self.coded32 = design.coded.astype(np.float32)
         self.coded_t = np.ascontiguousarray(self.coded32.T)
 
     def solve(self, residuals: Floats) -> tuple[Floats, Floats]:
         """Return pair coefficients (B, p, p) and what the model leaves of the residuals (B, M)."""
         raise NotImplementedError
+
+    def measure(self) -> None:
+        """Measure :attr:`triple_square` on a few triples; masks treat all fields alike, so it serves every triple."""
+        design, p = self.design, self.design.masks.shape[1]
+        some = np.array([design.product((i, (i + 1) % p, (i + 2) % p)) for i in range(0, p, max(1, p // 8))])
+        left = self.solve(design.residuals(some))[1]
+        square = float((left[:, design.train] * some[:, design.train]).mean())
+        # With fewer rows than pairs hardly anything is left; a triple's strength must not explode for that.
+        self.triple_square = max(square, TRIPLE_SD**2 / 20)
 
     def _choose(self, residuals: Floats, fits: list[Floats]) -> npt.NDArray[np.intp]:
         valid = self.design.valid
