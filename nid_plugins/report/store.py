@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -58,7 +59,8 @@ def save(report: InteractionReport, path: str | os.PathLike[str]) -> None:
         part.write_text(text + "\n", encoding="utf-8")
         part.replace(target)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise ArtefactError(f"the report cannot be written: {error}", received=str(target)) from error
 
 
@@ -110,14 +112,16 @@ def _from_dict(spec: dict[str, Any]) -> InteractionReport:
         interactions.append(
             Interaction(
                 tuple(item["fields"]),
-                item["count"],
-                item["share"],
+                int(item["count"]),
+                float(item["share"]),
                 _in(item["strength"]),
                 _in(item["gain"]),
                 _in(item["stability"]),
             )
         )
     instances = spec["instances"]
+    if len({len(instances[name]) for name in ("r2", "r2_linear", "kept")}) > 1:
+        raise ValueError("instances differ in length")
     upper = spec["pair_strengths"]
     pairs = None
     if upper is not None:
@@ -127,11 +131,11 @@ def _from_dict(spec: dict[str, Any]) -> InteractionReport:
     return InteractionReport(
         interactions,
         schema,
-        spec["settings"],
+        dict(spec["settings"]),
         np.array([_in(v) for v in instances["r2"]]),
         np.array([_in(v) for v in instances["r2_linear"]]),
         np.array(instances["kept"], dtype=np.int64),
-        spec["unswitched"],
+        {name: float(share) for name, share in spec["unswitched"].items()},
         pairs,
     )
 
