@@ -74,7 +74,8 @@ class ThreadExecutor(Executor):
                         failure = error
                         break
                     pending.append(pool.submit(function, item))
-                    while len(pending) > self.workers:
+                    # What is ready goes out at once: it is then in the journal when the run is killed.
+                    while pending and (len(pending) > self.workers or pending[0].done()):
                         yield pending.popleft().result()
                 while pending:
                     yield pending.popleft().result()

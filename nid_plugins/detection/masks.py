@@ -68,8 +68,9 @@ class MaskDesign:
     """Masks as a regression design shared by all instances: split, coding, and the closed-form main effects.
 
     Fields are coded w = z - 1/2. In this coding the coefficient of a product of k fields is their k-th order discrete
-    difference, averaged over the contexts, in units of the target (logits); products of different fields are nearly
-    uncorrelated.
+    difference, averaged over the contexts the masks draw, in units of the target (logits). Products of different fields
+    are far less correlated than in the coding 0/1 (pairs that share a field 0.24 instead of 0.59, others 0.07 instead of
+    0.34).
 
     Args:
         masks: Shape (M, p), M >= 24. Rows are split in order: 10/12 to fit, 1/12 to validate, 1/12 to test
