@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from nid_plugins.blackbox import BlackBox
     from nid_plugins.detection.detector import Members
     from nid_plugins.detection.journal import InstanceResult
-    from nid_plugins.detection.madex import Madex
     from nid_plugins.detection.masks import Floats
     from nid_plugins.detection.settings import DetectSettings
 
@@ -29,12 +28,12 @@ MANY_CLIPPED = 0.01
 
 def build_report(
     box: BlackBox,
-    madex: Madex,
     settings: DetectSettings,
     results: Sequence[InstanceResult],
     unswitched: dict[str, float],
+    queries: int,
 ) -> InteractionReport:
-    """Return the report of the finished instances.
+    """Return the report of the finished instances, each of which took so many queries.
 
     Warns when the explainers fit poorly or many predictions were clipped: the ranking is then not to be trusted.
     """
@@ -68,7 +67,7 @@ def build_report(
         for members in chosen
     ]
     r2 = np.array([r.r2 for r in results])
-    _warn(r2, sum(r.saturated for r in results), len(results) * len(madex.masks), box.epsilon)
+    _warn(r2, sum(r.saturated for r in results), len(results) * queries, box.epsilon)
     return InteractionReport(
         interactions=interactions,
         schema=box.schema,
@@ -78,7 +77,7 @@ def build_report(
             "output": box.output,
             "epsilon": box.epsilon,
             "instances_used": len(results),
-            "queries_per_instance": len(madex.masks),
+            "queries_per_instance": queries,
             "clipped_predictions": sum(r.saturated for r in results),
         },
         r2=r2,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from nid_plugins.detection.baselines import Baseline
+    from nid_plugins.detection.executors import Executor
     from nid_plugins.report import InteractionReport
 
 GROUP = 16
@@ -204,8 +205,18 @@ def _detect(
         if isinstance(override, Mapping):
             detector, settings = _override(detector, settings, override)
     baseline: Baseline = manager.baseline(settings.baseline)
+    spread: Executor = manager.executor(executor)
+    if len(box.schema) < 2:
+        warnings.warn(
+            "the schema has one field, and an interaction takes two: the report is empty", NidWarning, 3
+        )
+        report = build_report(box, settings, [], {}, 0)
+        manager.notify("nid_after_detect", report=report)
+        return report
     chosen = _draw(rows, settings)
-    madex = Madex(box, background, settings, detector, baseline)
+    # One BLAS thread here and below: the rounding of a report does not depend on the number of cores.
+    with threadpool_limits(1, user_api="blas"):
+        madex = Madex(box, background, settings, detector, baseline)
     off = [madex.off_values(i) for i in range(len(chosen))]
     stuck = [baseline.unswitched(row, values) for row, values in zip(chosen, off, strict=True)]
     unswitched = _unswitched(box, stuck)
@@ -216,15 +227,9 @@ def _detect(
         journal = Journal(resume, print_, box.logits_of(chosen[:8]))
     done = {} if journal is None else dict(journal.done)
     results: dict[int, InstanceResult] = {}
-    if len(box.schema) < 2:
-        warnings.warn(
-            "the schema has one field, and an interaction takes two: the report is empty", NidWarning, 3
-        )
-        chosen, off = chosen[:0], off[:0]
-    spread = manager.executor(executor)
     bar = tqdm(total=len(chosen), unit="instance", desc="detect", disable=None if progress else True)
     try:
-        # One BLAS thread: the matrices are small, and the model has the cores it wants between the fits.
+        # The matrices are small, and the model has the cores it wants between the fits.
         with bar, threadpool_limits(1, user_api="blas"):
             groups = _groups(madex, chosen, off, stuck, done, results, bar)
             for batch in spread.map(lambda group: madex.explain(*group), groups):
@@ -235,12 +240,12 @@ def _detect(
                 bar.update(len(batch))
     except ModelError as error:
         if results:
-            error.partial = build_report(box, madex, settings, list(results.values()), unswitched)
+            error.partial = build_report(box, settings, list(results.values()), unswitched, len(madex.masks))
         raise
     finally:
         if journal is not None:
             journal.close()
-    report = build_report(box, madex, settings, [results[i] for i in sorted(results)], unswitched)
+    report = build_report(box, settings, list(results.values()), unswitched, len(madex.masks))
     manager.notify("nid_after_detect", report=report)
     return report
 
