@@ -296,7 +296,7 @@ def infer_fields(
         if name == label or name in exclude:
             continue
         values = numeric_column(name, array)
-        is_sparse = name in wanted_sparse or (name not in wanted_dense and array.dtype.kind in "biu")
+        is_sparse = name in wanted_sparse or (name not in wanted_dense and _holds_integers(array))
         if not is_sparse:
             fields.append(DenseField(name))
             continue
@@ -313,3 +313,9 @@ def infer_fields(
             )
         fields.append(SparseField(name, int(values.max()) + 1))
     return fields
+
+
+def _holds_integers(array: npt.NDArray[Any]) -> bool:
+    # Nullable columns without a missing value may still arrive as objects.
+    whole = (bool, int, np.integer, np.bool_)
+    return array.dtype.kind in "biu" or (array.dtype.kind == "O" and all(isinstance(v, whole) for v in array))

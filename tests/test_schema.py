@@ -114,6 +114,11 @@ def test_infer_from_any_frame(frame):
     ]
 
 
+def test_infer_reads_integers_held_as_objects():
+    frame = {"ids": np.array([1, 2], dtype=object), "some": np.array([1, None], dtype=object)}
+    assert list(FeatureSchema.infer(frame)) == [SparseField("ids", 3), DenseField("some")]
+
+
 def test_infer_is_overruled_by_name():
     schema = FeatureSchema.infer(
         COLUMNS | {"code": [1.0, 6.0, 2.0]}, "click", sparse=["code"], dense=["ids"], exclude=["flag"]
