@@ -6,7 +6,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# The machine's cores are shared out by pytest; threads inside each test would fight over them.
+# pytest shares out the cores; threads inside each test would fight over them.
+JOBS ?= auto
 THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
@@ -36,7 +37,7 @@ format: $(STAMP)
 	$(BIN)/ruff format
 
 unit: $(STAMP)
-	$(THREADS) $(BIN)/python -m pytest $(ARGS)
+	$(THREADS) $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 # Run one after the other, also under make -j: pytest's summary closes the output.
 test: $(STAMP)
