@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from nid_plugins.detection.detector import Detector, Explanation, rank_pairs
+from nid_plugins.detection.detector import Detector, Explanation, rank_pairs, rounding
 from nid_plugins.detection.masks import MIN_ROWS, Floats, Masks, random_masks
 from nid_plugins.errors import SettingError
 
@@ -66,8 +66,7 @@ class ArchDetect(Detector):
             difference = whole - single[:, None] - single[None, :] + matrix
             squared += np.triu(difference, 1) ** 2 / 2
         strengths = np.sqrt(squared)
-        # Rounding of the logits leaves differences of this size where there is none.
-        strengths[strengths < 1e-7 * max(1.0, float(np.abs(y).max()))] = 0.0
+        strengths[strengths < rounding(y)] = 0.0
         strengths += strengths.T
         sets, values = rank_pairs(strengths)
         return Explanation(sets, values, float("nan"), strengths)

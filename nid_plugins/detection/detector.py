@@ -103,6 +103,12 @@ class Detector(ABC):
         return {name: list(value) if isinstance(value, tuple) else value for name, value in spec.items()}
 
 
+def rounding(targets: Floats) -> Floats:
+    """Return the size below which differences of logits are rounding (of a float32 model), along the last axis."""
+    size: Floats = 1e-7 * np.maximum(1.0, np.abs(targets).max(axis=-1))
+    return size
+
+
 def rank_pairs(pairs: Floats) -> tuple[list[Members], npt.NDArray[np.float64]]:
     """Return all pairs with positive strength, strongest first, from a symmetric (p, p) matrix."""
     rows, columns = np.triu_indices(len(pairs), 1)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from nid_plugins.detection.detector import Detector, Explanation, Members
+from nid_plugins.detection.detector import Detector, Explanation, Members, rounding
 from nid_plugins.detection.masks import Floats, MaskDesign, Masks, r_squared
 from nid_plugins.errors import SettingError
 
@@ -78,21 +78,23 @@ class LeastSquares(Detector):
         residuals = design.residuals(targets)
         pairs, left = state.solve(residuals)
         r2 = r_squared(targets[:, design.test], left[:, design.test])
-        return [self._one(state, pairs[b], left[b], float(r2[b])) for b in range(len(targets))]
+        least = rounding(targets)
+        return [self._one(state, pairs[b], left[b], float(r2[b]), least[b]) for b in range(len(targets))]
 
-    def _one(self, state: _Solver, pairs: Floats, left: Floats, r2: float) -> Explanation:
+    def _one(self, state: _Solver, pairs: Floats, left: Floats, r2: float, least: float) -> Explanation:
         p = len(pairs)
         strengths = np.abs(pairs)
         # All strong pairs, not all p(p-1)/2: the report keeps the full matrix beside them.
         rows, columns = np.triu_indices(p, 1)
         values = strengths[rows, columns]
         top = np.argsort(-values, kind="stable")[:MAX_PAIRS]
-        top = top[values[top] > 0]
+        top = top[values[top] > least]
         found: list[tuple[float, Members, float]] = [
             (values[i] * PAIR_SD, (int(rows[i]), int(columns[i])), float(values[i])) for i in top
         ]
         if self.orders > 2 and p > 2:
-            found += self._triples(state, [members for _, members, _ in found[: self.pairs]], left)
+            triples = self._triples(state, [members for _, members, _ in found[: self.pairs]], left)
+            found += [item for item in triples if item[2] > least]
         # A product of k coded fields has standard deviation 2^-k: ranking by effect size puts orders on one scale.
         found.sort(key=lambda item: -item[0])
         return Explanation(
@@ -108,10 +110,10 @@ class LeastSquares(Detector):
         design = state.design
         train = design.train
         p = design.masks.shape[1]
-        if not pairs or not left.any():
-            return []
         if p * (p - 1) * (p - 2) // 6 <= SCAN_LIMIT:
             pairs = list(combinations(range(p), 2))
+        if not pairs or not left.any():
+            return []
         coded = state.coded32[train]
         index = np.array(pairs)
         # The residual times a pair, against every third field: one product of (pairs x rows) and (rows x p).

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from nid_plugins.detection.detector import Detector, Explanation, Members
+from nid_plugins.detection.detector import Detector, Explanation, Members, rounding
 from nid_plugins.detection.masks import Floats, MaskDesign, Masks, r_squared
 from nid_plugins.detection.mlp import Networks, Samples, Training, train
 
@@ -102,8 +102,8 @@ def fit_networks(
     rest = design.residuals(targets) if linear else targets
     centre = rest[:, design.train].mean(axis=1, keepdims=True)
     scales = rest[:, design.train].std(axis=1)
-    # Residuals of a purely additive model are rounding noise; a network fitted to them would only invent sets.
-    scales[scales < 1e-6 * np.maximum(targets.std(axis=1), 1e-12)] = 0.0
+    # Residuals of a purely additive or a constant model are rounding; a network fitted to them would only invent sets.
+    scales[scales < np.maximum(1e-6 * targets.std(axis=1), rounding(targets))] = 0.0
     standard = (rest - centre) / np.where(scales > 0, scales, 1.0)[:, None]
     standard[scales == 0] = 0.0
     some = np.flatnonzero(scales > 0)
