@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -82,6 +83,10 @@ class CrossedModule(nn.Module):
         delta = self.tower(self._members(args, kwargs))
         return corrected(self.base(*args, **kwargs), delta, self.nid_output)
 
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        # The class was made at run time; pickle and deepcopy find it by the base's.
+        return (_blank, (type(self.base),), self.__dict__)
+
     def train(self, mode: bool = True) -> CrossedModule:
         """Set the mode; a frozen base stays in eval mode."""
         super().train(mode)
@@ -104,6 +109,32 @@ class CrossedModule(nn.Module):
             return columns
         first: Tensor | Mapping[str, Tensor] = args[0] if args else next(iter(kwargs.values()))
         return first
+
+
+_CLASSES: dict[type, type[CrossedModule]] = {}
+
+
+def crossed_class(base: type[nn.Module]) -> type[CrossedModule]:
+    """Return the :class:`CrossedModule` whose ``forward`` has the signature of the base's.
+
+    That is what ``torch.export`` names inputs by, and what trainers look at.
+    """
+    if base not in _CLASSES:
+
+        def forward(self: CrossedModule, *args: Any, **kwargs: Any) -> Tensor:
+            return CrossedModule.forward(self, *args, **kwargs)
+
+        with contextlib.suppress(TypeError, ValueError):  # e.g. compiled to C++: any arguments, then
+            forward.__signature__ = inspect.signature(base.forward)  # type: ignore[attr-defined]
+        forward.__doc__ = CrossedModule.forward.__doc__
+        body = {"forward": forward, "__module__": __name__}
+        return _CLASSES.setdefault(base, type(f"Crossed{base.__name__}", (CrossedModule,), body))
+    return _CLASSES[base]
+
+
+def _blank(base: type[nn.Module]) -> CrossedModule:
+    made = crossed_class(base)
+    return made.__new__(made)
 
 
 def corrected(out: Tensor, delta: Tensor, output: Output) -> Tensor:
@@ -172,7 +203,7 @@ def inject(
     known = probed_output(model, crosses, inputs, output)
     base = copied(model)
     made = CrossTower(crosses, dtype=dtype, **tower).to(device)
-    return CrossedModule(
+    return crossed_class(type(base))(
         base,
         made,
         inputs=inputs,
@@ -190,15 +221,34 @@ def copied(model: nn.Module) -> nn.Module:
     Raises:
         UnsupportedError: The model holds something that cannot be copied.
     """
+    # Layers that remember their last result (attention scores, say) hold tensors that deepcopy refuses.
+    results = [
+        tensor
+        for module in model.modules()
+        for tensor in _tensors_in(
+            [v for k, v in vars(module).items() if k not in {"_parameters", "_modules"}]
+        )
+        if not tensor.is_leaf
+    ]
     try:
-        return copy.deepcopy(model)
+        return copy.deepcopy(model, {id(tensor): tensor.detach().clone() for tensor in results})
     except Exception as error:
         raise UnsupportedError(
             f"the model cannot be copied: {error}",
             received=type(model).__qualname__,
             expected="a module that copy.deepcopy takes",
-            hint="Remove tensors with gradients, locks or open files from its attributes",
+            hint="Remove locks, open files and the like from its attributes",
         ) from error
+
+
+def _tensors_in(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _tensors_in(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _tensors_in(item)
 
 
 def check_tower_options(options: Mapping[str, Any]) -> None:

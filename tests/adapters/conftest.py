@@ -61,6 +61,7 @@ def state_of(model: Any) -> dict[str, Any]:
         "gradients": {k: (p.requires_grad, p.grad is None) for k, p in model.named_parameters()},
         "hooks": {k: (len(m._forward_hooks), len(m._forward_pre_hooks)) for k, m in model.named_modules()},
         "class": type(model),
+        # NumPy's global state is what a careless adapter would touch.
         "random": (torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()),
     }
 
