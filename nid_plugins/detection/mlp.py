@@ -176,7 +176,7 @@ def train(
     children = [np.random.SeedSequence(s.entropy, spawn_key=(*s.spawn_key, 0)).spawn(2) for s in seeds]
     first, second = zip(*children, strict=True)
     networks, errors = _train(samples, targets, training, first)
-    lost = np.flatnonzero(errors > COLLAPSED)
+    lost = np.flatnonzero(errors > COLLAPSED * (targets[:, samples.valid] ** 2).mean(axis=1))
     if len(lost):
         # All units of a small network can die at the first steps; one gentler restart, kept if better.
         gentler = replace(training, l1=training.l1 / 10, learning_rate=training.learning_rate / 2)
