@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from nid_torch.inject import check_tower_options, copied, probed_output
+from nid_torch.inject import check_tower_options, copied
 from nid_torch.layers import CrossIds, CrossTower, check_embeddings, positive
 from nid_torch.model import FLOAT32_IDS, check_exact_ids, home
 
@@ -73,7 +73,11 @@ def residual(
     check_exact_ids(declared, dtype)
     known = task_output(model) if output == "auto" else output
     if known not in {"probability", "logit"}:
-        known = probed_output(model, crosses, "matrix", known)
+        raise SettingError(
+            "cannot tell what the model returns" if output == "auto" else "unknown output",
+            received=f"output={output!r}, task={getattr(getattr(model, 'out', None), 'task', None)!r}",
+            expected='output="probability" or output="logit"',
+        )
     at = {name: j for j, name in enumerate(declared.names)}
     made = CrossTower(crosses, at, l2=l2, dtype=dtype, **tower).to(device).train(model.training)
     target: Any = copied(model)

@@ -271,6 +271,10 @@ def test_what_cannot_be_injected_is_refused(log):
         ADAPTER.inject(ADAPTER.inject(make(), log.crosses, mode="residual"), log.crosses, mode="residual")
     with pytest.raises(SettingError, match="size"):
         ADAPTER.inject(make(), log.crosses, mode="residual", size=3)
+    with pytest.raises(SettingError, match="'score'"):
+        ADAPTER.inject(make(), log.crosses, mode="residual", output="score")
+    with pytest.raises(SettingError, match="cannot tell.*multiclass"):
+        ADAPTER.inject(make(task="multiclass"), log.crosses, mode="residual")
     with pytest.raises(UnsupportedError, match="no injected crosses"):
         ADAPTER.cross_embeddings(make())
     fewer = [c for c in columns() if c.name != "hour"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from typing import TypedDict
 
@@ -272,3 +274,12 @@ def test_what_plain_modules_do_not_have_is_said(log):
     box = nid_wrap(Matrix(), log.schema, output="logit")
     with pytest.raises(UnsupportedError, match="zero"):
         box.logits_zeroed(log.rows[0], np.ones((3, 4), bool))
+
+
+def test_the_plugins_import_no_framework():
+    code = (
+        "import sys, nid_torch.plugin, nid_deepctr_torch.plugin; "
+        "print([m for m in ('torch', 'deepctr_torch', 'tensorflow') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
