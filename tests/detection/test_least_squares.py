@@ -144,7 +144,7 @@ def test_primal_and_dual_agree():
     for i in range(2):
         assert np.argsort(-np.abs(a[i][upper]))[:2].tolist() == np.argsort(-np.abs(b[i][upper]))[:2].tolist()
     for i in range(3):
-        assert np.corrcoef(a[i][upper], b[i][upper])[0, 1] > (0.99 if i < 2 else 0.95)
+        assert np.corrcoef(a[i][upper], b[i][upper])[0, 1] > 0.95
         assert np.allclose(b[i], b[i].T)
         assert not np.diag(a[i]).any()
         assert not np.diag(b[i]).any()
@@ -173,20 +173,20 @@ def test_dual_coefficients_are_ridge_on_the_products():
 
 
 def test_many_fields_take_the_dual_and_find_the_pairs():
-    masks = random_masks(60, 2800, np.random.default_rng(7))
+    masks = random_masks(60, 2400, np.random.default_rng(7))
     w = masks - 0.5
     y = 3.0 * w[:, 7] * w[:, 41] - 2.0 * w[:, 0] * w[:, 59] + w[:, 5] - 1.0
-    detector = LeastSquares()
+    detector = LeastSquares(penalties=(1e-3,))
     state = detector.prepare(masks)
     assert isinstance(state, _Dual)
     (found,) = detector.fit(state, y[None], [None])
     assert found.sets[:2] == [(7, 41), (0, 59)]
-    assert found.strengths[:2] == pytest.approx([3.0, 2.0], rel=0.3)
+    assert found.strengths[:2] == pytest.approx([3.0, 2.0], rel=0.2)
     assert found.strengths[2] < 0.4
     assert sum(len(s) == 2 for s in found.sets) == 100
     assert found.pairs.shape == (60, 60)
-    assert isinstance(LeastSquares().prepare(masks[:, :51]), _Primal)
-    assert isinstance(LeastSquares(penalties=(1e-3,)).prepare(masks[:, :52]), _Dual)
+    assert isinstance(detector.prepare(masks[:200, :51]), _Primal)
+    assert isinstance(LeastSquares().prepare(masks[:200, :52]), _Dual)
 
 
 def test_two_fields(box):
