@@ -148,7 +148,7 @@ def test_primal_and_dual_agree():
         assert np.allclose(b[i], b[i].T)
         assert not np.diag(a[i]).any()
         assert not np.diag(b[i]).any()
-        assert (left_a[i] - left_b[i]).std() < 0.15 * y[i].std()
+        assert (left_a[i] - left_b[i]).std() < 0.3 * y[i].std()
     assert a[0, 0, 1] == pytest.approx(3.0, abs=0.1)
     assert b[0, 0, 1] == pytest.approx(3.0, abs=0.1)
     assert b[0, 4, 9] == pytest.approx(-2.0, abs=0.1), "signs too"
