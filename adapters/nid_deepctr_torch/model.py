@@ -92,8 +92,7 @@ class DeepCTRTorchPredictor(Predictor):
                 received='baseline="zero_embedding"',
                 hint='Use baseline="mode", "oov" or "sample", or look at the model without crosses',
             )
-        ids = torch.from_numpy(np.where(self._sparse, values, 0).astype(np.int64))
-        sparse = torch.from_numpy(self._sparse)
+        ids = torch.from_numpy(np.where(self._sparse, values, 0).astype(np.int64)).to(home(self._model)[0])
         tables: dict[str, Tensor] = {}
         for name, module in self._model.named_modules():
             if not isinstance(module, nn.Embedding):
@@ -105,11 +104,9 @@ class DeepCTRTorchPredictor(Predictor):
                     hint='Use baseline="mode", "oov" or "sample"',
                 )
             weight = module.weight.detach()
-            # A field that does not use this table may have ids beyond it: no one reads that row.
-            mine = sparse & (ids < len(weight))
-            small = weight.new_zeros(len(ids) + 1, weight.shape[1])
-            small[1:][mine.to(weight.device)] = weight[ids[mine].to(weight.device)]
-            tables[f"{name}.weight"] = small
+            # A field that does not use this table may have an id beyond it: no one reads the row it gets instead.
+            own = weight.index_select(0, ids.clamp(max=len(weight) - 1))
+            tables[f"{name}.weight"] = nn.functional.pad(own, (0, 0, 1, 0))
         return tables
 
     def _input(self, matrix: npt.NDArray[np.float64]) -> Tensor:
