@@ -222,6 +222,10 @@ class _Dual(_Solver):
         w = design.coded[design.train]
         p = w.shape[1]
         kernel = ((w @ w.T) ** 2 - p / 16) / 2
+        # Main effects are taken out of the products here too: from both sides of their kernel.
+        basis = design.main_basis
+        kernel -= basis @ (basis.T @ kernel)
+        kernel -= (kernel @ basis) @ basis.T
         scale = float(np.diag(kernel).mean()) * len(w) / (p * (p - 1) / 2)
         self.factors = []
         # Factoring costs more than in the primal, and the least penalty rarely wins with more pairs than rows.
@@ -238,7 +242,7 @@ class _Dual(_Solver):
         train = w[design.train]
         kernel_all = ((w @ train.T) ** 2 - w.shape[1] / 16) / 2
         alphas = [cho_solve(f, residuals[:, design.train].T, check_finite=False).T for f in self.factors]
-        fits = [alpha @ kernel_all.T for alpha in alphas]
+        fits = [design.residuals(alpha @ kernel_all.T) for alpha in alphas]
         choice = self._choose(residuals, fits)
         instances = np.arange(len(residuals))
         alpha = np.array(alphas)[choice, instances]

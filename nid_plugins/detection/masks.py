@@ -111,13 +111,18 @@ class MaskDesign:
         return self.masks.astype(np.float64) - 0.5
 
     @cached_property
-    def _main(self) -> tuple[Floats, Floats]:
+    def _main(self) -> tuple[Floats, Floats, Floats]:
         columns = np.hstack([np.ones((len(self.masks), 1)), self.coded])
         # Orthogonal columns on the fitting rows; a field that is never switched there simply drops out.
         left, values, right = np.linalg.svd(columns[self.train], full_matrices=False)
         keep = values > values[0] * 1e-10
         solve = (right[keep].T / values[keep]) @ left[:, keep].T
-        return columns, solve
+        return columns, solve, left[:, keep]
+
+    @property
+    def main_basis(self) -> Floats:
+        """An orthonormal basis of what main effects can explain of the training rows, shape (rows, p + 1) or fewer."""
+        return self._main[2]
 
     def residuals(self, targets: Floats) -> Floats:
         """Return targets less their main effects, which are fitted by least squares on the training rows.
@@ -128,7 +133,7 @@ class MaskDesign:
         Returns:
             Shape (B, M).
         """
-        columns, solve = self._main
+        columns, solve, _ = self._main
         coefficients = targets[:, self.train] @ solve.T
         return targets - coefficients @ columns.T
 

@@ -38,6 +38,7 @@ class Training:
         batch: Rows a step.
         epochs: Most passes over the rows.
         patience: Passes without improvement on the validation rows before stopping; the best weights are kept.
+        decay: Whether the step size falls to zero along half a cosine over ``epochs``.
     """
 
     hidden: tuple[int, ...] = (64, 32)
@@ -47,6 +48,7 @@ class Training:
     batch: int = 200
     epochs: int = 100
     patience: int = 5
+    decay: bool = False
 
     def __post_init__(self) -> None:
         if self.activation not in {"relu", "softplus"}:
@@ -202,7 +204,9 @@ def _train(
     step = _Adam(networks, training)
     # One order of rows for all: the batch of inputs is then shared, and no instance depends on its neighbours.
     order_rng = np.random.default_rng(len(x_train))
-    for _ in range(training.epochs):
+    for epoch in range(training.epochs):
+        if training.decay:
+            step.scale = 0.5 + 0.5 * float(np.cos(np.pi * epoch / training.epochs))
         order = order_rng.permutation(len(x_train))
         for start in range(0, len(order), training.batch):
             rows = order[start : start + training.batch]
@@ -229,6 +233,7 @@ class _Adam:
         self.first = np.zeros_like(networks.flat)
         self.second = np.zeros_like(networks.flat)
         self.count = 0
+        self.scale = 1.0
         self._allocate()
 
     def _allocate(self) -> None:
@@ -263,5 +268,5 @@ class _Adam:
         work *= np.float32(1.0 / np.sqrt(1.0 - 0.999**self.count))
         work += np.float32(1e-8)
         np.divide(self.first, work, out=work)
-        work *= np.float32(self.training.learning_rate / (1.0 - 0.9**self.count))
+        work *= np.float32(self.scale * self.training.learning_rate / (1.0 - 0.9**self.count))
         flat -= work

@@ -71,7 +71,9 @@ def test_rounding_is_no_interaction_but_a_small_one_is():
     detector = ArchDetect(probe=24)
     masks = detector.masks(3, 24, np.random.default_rng(0))
     z = masks.astype(np.float32)
-    additive = (np.float32(10.1) * z[:, 0] + np.float32(3.3) * z[:, 1] - np.float32(7.7) * z[:, 2]).astype(float)
+    additive = (np.float32(10.1) * z[:, 0] + np.float32(3.3) * z[:, 1] - np.float32(7.7) * z[:, 2]).astype(
+        float
+    )
     (found,) = detector.fit(masks, additive[None], [None])
     assert found.sets == []
     (found,) = detector.fit(masks, (additive + 1e-4 * masks[:, 0] * masks[:, 2])[None], [None])
