@@ -120,7 +120,8 @@ def test_a_finished_result_is_handed_out_though_there_are_threads_to_spare(monke
             events.append(f"drawn {i}")
             yield i
 
-    for i in ThreadExecutor(8).map(int, items()):
+    results = ThreadExecutor(8).map(int, items())
+    while (i := next(results, None)) is not None:
         events.append(f"handed {i}")
     assert events == ["drawn 0", "handed 0", "drawn 1", "handed 1", "drawn 2", "handed 2"]
 

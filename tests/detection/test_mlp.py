@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ from nid_plugins.detection.mlp import Networks, Samples, Training, train
 
 def networks64(widths, activation, count, seed=0):
     """Networks in double precision, biases not zero, so that finite differences tell something."""
-    size = sum(a * b + b for a, b in zip(widths, widths[1:], strict=False))
+    size = sum(a * b + b for a, b in itertools.pairwise(widths))
     return Networks(np.random.default_rng(seed).normal(size=(count, size)), widths, activation)
 
 
