@@ -53,7 +53,13 @@ def to_dict(report: InteractionReport) -> dict[str, Any]:
 def save(report: InteractionReport, path: str | os.PathLike[str]) -> None:
     """Write the report, whole or not at all."""
     target = Path(path)
-    text = json.dumps(to_dict(report), indent=1, allow_nan=False)
+    try:
+        text = json.dumps(to_dict(report), indent=1, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ArtefactError(
+            f"the report holds what JSON cannot: {error}",
+            expected="settings and detector options that are finite numbers, text, lists or None",
+        ) from error
     part = target.with_name(target.name + f".{os.getpid()}.part")
     try:
         part.write_text(text + "\n", encoding="utf-8")

@@ -324,6 +324,7 @@ def test_more_instances_than_rows_uses_all(box, frame, small):
     assert report.instances == 60
     assert report.settings["instances"] == 10_000
     assert report.settings["instances_used"] == 60
+    assert all(i.share == i.count / 60 for i in report)
 
 
 def test_fewest_perturbations(box, frame):

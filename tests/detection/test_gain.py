@@ -85,6 +85,9 @@ def test_a_pair_inside_a_triple(design, w):
     assert set(kept.sets) == {(0, 1), (0, 1, 2)}
     assert kept.sets[0] == (0, 1)
     assert kept.strengths == [7.0, 1.0]
+    # Together they explain all that main effects leave on the rows that judge: each counts what it adds to the other.
+    left = (design.residuals(y[None])[0, design.valid] ** 2).mean()
+    assert sum(kept.gains) * y[design.valid].var() == pytest.approx(left, rel=1e-3)
     assert kept.r2 == pytest.approx(1.0, abs=1e-3)
     # Without pair strengths it counts, with strength zero, last.
     without = GainSelector(design).select(y, found((0, 1, 2)))

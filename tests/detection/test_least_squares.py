@@ -119,6 +119,14 @@ def test_orders_and_triples_are_bounds(masks, coded):
     assert len(set(found.sets)) == len(found.sets)
 
 
+def test_a_triple_has_three_fields():
+    masks = random_masks(4, 300, np.random.default_rng(2))
+    (found,) = fit(masks, np.random.default_rng(3).normal(size=300), triples=100)
+    assert sorted(found.sets) == sorted(
+        [*itertools.combinations(range(4), 2), *itertools.combinations(range(4), 3)]
+    )
+
+
 def test_orders_are_ranked_by_the_spread_of_their_effect(masks, coded):
     y = 1.0 * coded[:, 0] * coded[:, 1] + 1.6 * coded[:, 4] * coded[:, 5] * coded[:, 6]
     (found,) = fit(masks, y)

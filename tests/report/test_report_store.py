@@ -117,6 +117,15 @@ def test_a_file_that_cannot_be_written(report, tmp_path, where):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, object(), np.ones(2)])
+def test_settings_that_json_cannot_hold(report, path, value):
+    before = path.read_bytes()
+    report.settings["options"] = {"penalty": value}
+    with pytest.raises(nid.ArtefactError, match="holds what JSON cannot"):
+        report.save(path)
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize("where", ["absent.json", "."])
 def test_a_file_that_cannot_be_read(tmp_path, where):
     with pytest.raises(nid.ArtefactError, match="the report cannot be read"):
