@@ -45,12 +45,21 @@ def build_report(
         for members, s, g in zip(result.sets, result.strengths, result.gains, strict=True):
             strength[members] += s
             gain[members] += g
-    ranked = sorted(counts, key=lambda m: (-counts[m], -strength[m] / counts[m], m))
+    by_gain = settings.rank == "gain"
+    score = gain if by_gain else counts
+    ranked = sorted(counts, key=lambda m: (-score[m], -strength[m] / counts[m], m))
     antichain = settings.prune == "paper"
     chosen = prune_global(ranked, settings.top_k) if antichain else ranked[: settings.top_k]
     rng = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(4,)))
     stability = (
-        bootstrap_stability([r.sets for r in results], ranked, settings.top_k, rng, antichain=antichain)
+        bootstrap_stability(
+            [r.sets for r in results],
+            ranked,
+            settings.top_k,
+            rng,
+            weights=[r.gains for r in results] if by_gain else None,
+            antichain=antichain,
+        )
         if len(results) > 1
         else {}
     )

@@ -16,7 +16,7 @@ from nid_plugins.detection.aggregate import build_report
 from nid_plugins.detection.detector import Detector
 from nid_plugins.detection.journal import InstanceResult, Journal, fingerprint
 from nid_plugins.detection.madex import Madex
-from nid_plugins.detection.settings import DEFAULT_DETECTOR, DetectRequest, DetectSettings, Prune
+from nid_plugins.detection.settings import DEFAULT_DETECTOR, DetectRequest, DetectSettings, Prune, Rank
 from nid_plugins.errors import ModelError, NidWarning, SettingError
 from nid_plugins.frames import FloatMatrix, read_matrix, read_row
 from nid_plugins.plugins import get_manager
@@ -48,6 +48,7 @@ def detect(
     top_k: int = 40,
     seed: int = 0,
     prune: Prune = "gain",
+    rank: Rank = "count",
     min_gain: float = 1e-3,
     candidates: int = 40,
     executor: str = "threads",
@@ -70,6 +71,8 @@ def detect(
         prune: ``"gain"`` counts a set for an instance only when it adds held-out R^2 there beyond main effects and
             smaller sets; ``"paper"`` counts each instance's 100 strongest sets, the set of all fields excluded, and lets
             supersets erase subsets in the ranking; ``"none"`` counts them and erases nothing.
+        rank: ``"count"`` ranks by the number of instances a set was found in, then strength, as GLIDER does;
+            ``"gain"`` by the held-out R^2 it added over all instances, which weighs an instance by how much it shows.
         min_gain: Least held-out R^2 a set must add, for ``prune="gain"``.
         candidates: Sets tried per instance, for ``prune="gain"``.
         executor: ``"threads"`` (explainers are fitted while the model is queried) or ``"serial"``; same result.
@@ -86,7 +89,7 @@ def detect(
         ArtefactError: The journal is damaged or belongs to another detection.
     """
     found, settings = _settings(
-        detector, options, baseline, instances, perturbations, top_k, seed, prune, min_gain, candidates
+        detector, options, baseline, instances, perturbations, top_k, seed, prune, rank, min_gain, candidates
     )
     _check_box(box)
     everything = read_matrix(rows, box.schema, what="rows")
@@ -136,7 +139,7 @@ def explain(
         ModelError: The model failed.
     """
     found, settings = _settings(
-        detector, options, baseline, 1, perturbations, top_k, seed, prune, min_gain, candidates
+        detector, options, baseline, 1, perturbations, top_k, seed, prune, "count", min_gain, candidates
     )
     _check_box(box)
     one = read_row(row, box.schema)
@@ -153,6 +156,7 @@ def _settings(
     top_k: int,
     seed: int,
     prune: Prune,
+    rank: Rank,
     min_gain: float,
     candidates: int,
 ) -> tuple[Detector, DetectSettings]:
@@ -173,6 +177,7 @@ def _settings(
         top_k,
         seed,
         prune,
+        rank,
         min_gain,
         candidates,
     )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nid_plugins.detection.masks import Floats
 
 Prune = Literal["gain", "paper", "none"]
+Rank = Literal["count", "gain"]
 DEFAULT_DETECTOR = "least_squares"
 
 
@@ -28,6 +29,7 @@ class DetectSettings:
     top_k: int
     seed: int
     prune: Prune
+    rank: Rank
     min_gain: float
     candidates: int
 
@@ -45,6 +47,14 @@ class DetectSettings:
         if self.prune not in {"gain", "paper", "none"}:
             raise SettingError(
                 "unknown prune", received=repr(self.prune), expected='"gain", "paper" or "none"'
+            )
+        if self.rank not in {"count", "gain"}:
+            raise SettingError("unknown rank", received=repr(self.rank), expected='"count" or "gain"')
+        if self.rank == "gain" and self.prune != "gain":
+            raise SettingError(
+                "sets can be ranked by gain only where they were chosen by gain",
+                received=f'rank="gain", prune={self.prune!r}',
+                expected='prune="gain", or rank="count"',
             )
         if not 0 <= self.min_gain < 1:
             raise SettingError("min_gain out of range", received=self.min_gain, expected="0 <= min_gain < 1")

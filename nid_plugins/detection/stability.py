@@ -24,16 +24,18 @@ def bootstrap_stability(
     top_k: int,
     rng: np.random.Generator,
     *,
+    weights: Sequence[Sequence[float]] | None = None,
     antichain: bool = False,
     resamples: int = RESAMPLES,
 ) -> dict[Members, float]:
-    """Return, for each set, the share of bootstrap resamples of the instances in which it is among the top K by count.
+    """Return, for each set, the share of bootstrap resamples of the instances in which it is among the top K.
 
     Args:
         instances: Sets of each instance.
-        ranked: All sets, highest count first; earlier ones win ties.
+        ranked: All sets, best first; earlier ones win ties.
         top_k: K.
         rng: Source of randomness.
+        weights: What each set of each instance adds to its score; 1 when left out, so that the score is the count.
         antichain: Whether the top K is chosen by the paper's global pruning.
         resamples: Number of resamples.
     """
@@ -42,9 +44,12 @@ def bootstrap_stability(
     n = len(instances)
     incidence = np.zeros((n, len(considered)), dtype=np.float32)
     for row, sets in enumerate(instances):
-        incidence[row, [index[m] for m in sets if m in index]] = 1.0
-    weights = rng.multinomial(n, np.full(n, 1.0 / n), size=resamples).astype(np.float32)
-    counts = weights @ incidence
+        worth = [1.0] * len(sets) if weights is None else weights[row]
+        for members, value in zip(sets, worth, strict=True):
+            if members in index:
+                incidence[row, index[members]] = value
+    times = rng.multinomial(n, np.full(n, 1.0 / n), size=resamples).astype(np.float32)
+    counts = times @ incidence
     hits = np.zeros(len(considered))
     for row in counts:
         order = np.argsort(-row, kind="stable")

@@ -97,7 +97,7 @@ def test_the_first_query_is_the_instance_and_clips_are_counted(dense, background
     rows = np.array([[ROW[name] for name in dense.names]])
     matrix = np.column_stack([background[name] for name in dense.names])
     box = nid.wrap(lambda c: 1.0 * (c["a"] > 0.5), dense, output="probability", epsilon=1e-3)
-    settings = DetectSettings("least_squares", {}, "mode", 1, 100, 40, 0, "gain", 1e-3, 40)
+    settings = DetectSettings("least_squares", {}, "mode", 1, 100, 40, 0, "gain", "count", 1e-3, 40)
     madex = Madex(box, matrix, settings, LeastSquares(), Mode())
     logits, clipped = madex.query(rows[0], madex.off_values(0))
     assert logits.shape == (100,)
