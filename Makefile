@@ -1,5 +1,6 @@
 # make demo   see it work on simulated clicks
 # make test   linter, type checker, tests
+# make docs   put the benchmarks' last results into the tables of README and docs
 # Needs Python 3.11 or newer and pip; everything else goes into .venv.
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ JOBS ?= auto
 THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format unit clean
+.PHONY: help install demo test docs lint format unit clean
 
 help:
 	@sed -n '1,/^$$/s/^# *//p' Makefile
@@ -26,6 +27,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	$(BIN)/nid demo $(ARGS)
+
+docs: $(STAMP)
+	$(BIN)/python -m benchmarks.tables
 
 lint: $(STAMP)
 	$(BIN)/ruff check

@@ -28,6 +28,8 @@ def write(name: str, result: dict[str, Any]) -> Path:
     """Write a benchmark's result as JSON, environment included, and return the path."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps({"environment": environment(), **result}, indent=1, allow_nan=False) + "\n", "utf-8")
+    path.write_text(
+        json.dumps({"environment": environment(), **result}, indent=1, allow_nan=False) + "\n", "utf-8"
+    )
     print(f"wrote {path}")
     return path

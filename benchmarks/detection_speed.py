@@ -21,7 +21,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import time
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -31,9 +31,11 @@ from benchmarks.common import RESULTS, write
 from benchmarks.paper_loop import explain_one
 from benchmarks.planted_worlds import World
 from nid_plugins.detection import MaskDesign, random_masks
-from nid_plugins.detection.detector import Explanation
 from nid_plugins.frames import read_matrix
 from nid_plugins.plugins import get_manager
+
+if TYPE_CHECKING:
+    from nid_plugins.detection.detector import Explanation
 
 FIELDS, MASKS = 39, 6000
 DETECTORS: dict[str, tuple[str, dict[str, Any], int]] = {
@@ -42,7 +44,9 @@ DETECTORS: dict[str, tuple[str, dict[str, Any], int]] = {
     "nid": ("nid", {}, 32),
     "nid, no linear part": ("nid", {"linear": False}, 32),
     "nid, paper's network": (
-        "nid", {"linear": False, "hidden": (256, 128, 64), "l1": 1e-4, "learning_rate": 0.01, "batch": 100}, 16,
+        "nid",
+        {"linear": False, "hidden": (256, 128, 64), "l1": 1e-4, "learning_rate": 0.01, "batch": 100},
+        16,
     ),
     "gradient_nid": ("gradient_nid", {}, 16),
 }
@@ -68,7 +72,9 @@ def floor(model: Any, schema: nid.FeatureSchema, frame: dict[str, Any], instance
     """Return seconds per instance of the model's predictions alone, rows prepared beforehand."""
     rows = read_matrix(frame, schema)
     masks = random_masks(FIELDS, MASKS, np.random.default_rng(0))
-    batches = [torch.from_numpy(np.where(masks, rows[i], rows[-1]).astype(np.float32)) for i in range(instances)]
+    batches = [
+        torch.from_numpy(np.where(masks, rows[i], rows[-1]).astype(np.float32)) for i in range(instances)
+    ]
     model.eval()
     started = time.perf_counter()
     with torch.no_grad():
@@ -87,8 +93,15 @@ def one_round(model: Any, frame: dict[str, Any], number: int) -> dict[str, Any]:
     for name, (detector, options, instances) in DETECTORS.items():
         started = time.perf_counter()
         report = nid.detect(
-            box, frame, detector=detector, options=options, instances=instances, perturbations=MASKS,
-            executor="serial", seed=number, progress=False,
+            box,
+            frame,
+            detector=detector,
+            options=options,
+            instances=instances,
+            perturbations=MASKS,
+            executor="serial",
+            seed=number,
+            progress=False,
         )
         result["detectors"][name] = {
             "seconds": (time.perf_counter() - started) / instances,
@@ -133,7 +146,9 @@ def precision(worlds: int, instances: int) -> dict[str, float]:
             found = get_manager().detector(detector).configured(**options)
             masks = found.masks(FIELDS, MASKS, np.random.default_rng(seed))
             targets = np.array([box.logits_of(np.where(masks, row, 0.0)) for row in rows])
-            score(name, found.fit(found.prepare(masks), targets, np.random.SeedSequence(seed).spawn(instances)))
+            score(
+                name, found.fit(found.prepare(masks), targets, np.random.SeedSequence(seed).spawn(instances))
+            )
             if detector == "least_squares":
                 design = MaskDesign(masks)
                 score("paper's loop", [explain_one(design, targets[i], i) for i in range(instances)])
@@ -147,8 +162,14 @@ def run(rounds: int, worlds: int, instances: int) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = [one_round(model, frame, number) for number in range(rounds)]
-    return {"fields": FIELDS, "masks": MASKS, "rounds": found, "precision": precision(worlds, instances),
-            "worlds": worlds, "instances_per_world": instances}
+    return {
+        "fields": FIELDS,
+        "masks": MASKS,
+        "rounds": found,
+        "precision": precision(worlds, instances),
+        "worlds": worlds,
+        "instances_per_world": instances,
+    }
 
 
 def table(result: dict[str, Any]) -> str:
@@ -160,9 +181,11 @@ def table(result: dict[str, Any]) -> str:
         "| method | queries | fit, s | whole detect, s | whole / floor | loop's fit / fit | precision |",
         "|---|---|---|---|---|---|---|",
         f"| model's predictions alone (floor) | {result['masks']} | - | {np.median(base):.4f} | 1.00 | - | - |",
-        f"| paper's loop, one by one | {result['masks']} | {loop:.3f} | - | "
-        f"{np.median([1 + r['loop_fit'] / b for r, b in zip(rounds, base, strict=True)]):.1f} | 1.0 | "
-        f"{result['precision'][PAPER]:.3f} |",
+        (
+            f"| paper's loop, one by one | {result['masks']} | {loop:.3f} | - | "
+            f"{np.median([1 + r['loop_fit'] / b for r, b in zip(rounds, base, strict=True)]):.1f} | 1.0 | "
+            f"{result['precision'][PAPER]:.3f} |"
+        ),
     ]
     for name in DETECTORS:
         mine = [r["detectors"][name] for r in rounds]
@@ -171,7 +194,8 @@ def table(result: dict[str, Any]) -> str:
         fit = f"{np.median([m['fit'] for m in mine]):.4f}" if "fit" in mine[0] else "-"
         speed = (
             f"{np.median([r['loop_fit'] / m['fit'] for r, m in zip(rounds, mine, strict=True)]):.1f}"
-            if "fit" in mine[0] else "-"
+            if "fit" in mine[0]
+            else "-"
         )
         lines.append(
             f"| `{name}` | {mine[0]['queries']} | {fit} | {whole:.4f} | {ratio:.2f} | {speed} | "

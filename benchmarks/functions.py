@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Floats = npt.NDArray[np.float64]
 
@@ -49,7 +52,11 @@ class Function:
 def _f1(x: Floats) -> Floats:
     x1, x2, x3, x4, x5, _, x7, x8, x9, x10 = x
     return (
-        np.pi ** (x1 * x2) * np.sqrt(2 * x3) - np.arcsin(x4) + np.log(x3 + x5) - (x9 / x10) * np.sqrt(x7 / x8) - x2 * x7
+        np.pi ** (x1 * x2) * np.sqrt(2 * x3)
+        - np.arcsin(x4)
+        + np.log(x3 + x5)
+        - (x9 / x10) * np.sqrt(x7 / x8)
+        - x2 * x7
     )
 
 

@@ -8,6 +8,7 @@ validation error has not improved for more than 5 epochs; 5,000/500/500 masks to
 from __future__ import annotations
 
 import copy
+import itertools
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ def explain_one(design: MaskDesign, target: Floats, seed: int) -> Explanation:
     y = torch.from_numpy(((target - centre) / scale).astype(np.float32))[:, None]
     widths = (x.shape[1], 256, 128, 64, 1)
     layers: list[nn.Module] = []
-    for a, b in zip(widths, widths[1:], strict=False):
+    for a, b in itertools.pairwise(widths):
         layers += [nn.Linear(a, b), nn.ReLU()]
     network = nn.Sequential(*layers[:-1])
     optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
@@ -46,7 +47,7 @@ def explain_one(design: MaskDesign, target: Floats, seed: int) -> Explanation:
             best, lowest, waited = copy.deepcopy(network.state_dict()), error, 0
         else:
             waited += 1
-            if waited > 5:  # noqa: PLR2004 - the paper's patience
+            if waited > 5:
                 break
     network.load_state_dict(best)
     with torch.no_grad():
@@ -54,4 +55,6 @@ def explain_one(design: MaskDesign, target: Floats, seed: int) -> Explanation:
     arrays = [w.detach().numpy().astype(np.float64).T for w in weights]
     sets, strengths = read_sets(arrays)
     test = target[design.test]
-    return Explanation(sets, strengths * scale, float(r_squared(test, test - fitted)), read_pairs(arrays) * scale)
+    return Explanation(
+        sets, strengths * scale, float(r_squared(test, test - fitted)), read_pairs(arrays) * scale
+    )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 import nid_plugins as nid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 VALUES = 50
 
@@ -63,7 +65,7 @@ class World:
         """Return the planted sets and the pairs inside the triples: what a detector may rightly report."""
         sets = set(self.planted())
         for members in list(sets):
-            if len(members) > 2:  # noqa: PLR2004 - beyond pairs
+            if len(members) > 2:
                 sets.update(combinations(members, 2))
         return sets
 
@@ -72,7 +74,10 @@ class World:
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(1,)))
         main = rng.normal(0, 0.5, (self.fields, VALUES))
         main[:, 0] = 0
-        left = {s: [rng.uniform(0.5, 1.5, VALUES) * rng.choice([-1, 1], VALUES) for _ in s] for s in self.planted()}
+        left = {
+            s: [rng.uniform(0.5, 1.5, VALUES) * rng.choice([-1, 1], VALUES) for _ in s]
+            for s in self.planted()
+        }
         for tables in left.values():
             for table in tables:
                 table[0] = 0

@@ -79,12 +79,24 @@ def through_detect(function: Function, seed: int, name: str, baseline: str) -> d
     fields = [f"x{i}" for i in range(1, 11)]
     schema = nid.FeatureSchema([nid.DenseField(f) for f in fields])
     rows = dict(zip(fields, function.sample(2000, rng).T, strict=True))
-    box = nid.wrap(lambda c: function(np.stack([c[f] for f in fields], axis=1).astype(float)), schema, output="logit")
+    box = nid.wrap(
+        lambda c: function(np.stack([c[f] for f in fields], axis=1).astype(float)), schema, output="logit"
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         report = nid.detect(
-            box, rows, detector=detector, options=options, baseline=baseline, instances=INSTANCES,
-            perturbations=PERTURBATIONS, min_gain=1e-6, top_k=2000, seed=seed, executor="serial", progress=False,
+            box,
+            rows,
+            detector=detector,
+            options=options,
+            baseline=baseline,
+            instances=INSTANCES,
+            perturbations=PERTURBATIONS,
+            min_gain=1e-6,
+            top_k=2000,
+            seed=seed,
+            executor="serial",
+            progress=False,
         )
     assert report.pair_strengths is not None
     scores = 1e-6 * report.pair_strengths / max(report.pair_strengths.max(), 1e-300)
@@ -107,24 +119,41 @@ def run(seeds: int, part: str) -> dict[str, Any]:
                 for linear in (True, False):
                     name = "nid" if linear else "nid, no linear part"
                     record = on_samples(function, seed, linear=linear)
-                    runs.append({"setting": "samples", "function": function.name, "detector": name, "seed": seed, **record})
+                    runs.append(
+                        {
+                            "setting": "samples",
+                            "function": function.name,
+                            "detector": name,
+                            "seed": seed,
+                            **record,
+                        }
+                    )
             if part in {"detect", "all"}:
                 for name in DETECTORS:
                     for baseline in ("mode", "sample"):
                         record = through_detect(function, seed, name, baseline)
                         runs.append(
-                            {"setting": f"detect, baseline {baseline}", "function": function.name, "detector": name,
-                             "seed": seed, **record}
+                            {
+                                "setting": f"detect, baseline {baseline}",
+                                "function": function.name,
+                                "detector": name,
+                                "seed": seed,
+                                **record,
+                            }
                         )
         print(function.name, flush=True)
     return {"runs": runs}
 
 
-def table(runs: list[dict[str, Any]]) -> str:
+def table(result: dict[str, Any]) -> str:
     """Return the mean AUC over seeds as a Markdown table, one row a setting and detector."""
+    runs = result["runs"]
     keys = sorted({(r["setting"], r["detector"]) for r in runs})
     names = [f.name for f in FUNCTIONS]
-    lines = ["| setting | detector | " + " | ".join(names) + " | mean |", "|---|---|" + "---|" * (len(names) + 1)]
+    lines = [
+        "| setting | detector | " + " | ".join(names) + " | mean |",
+        "|---|---|" + "---|" * (len(names) + 1),
+    ]
     for setting, detector in keys:
         mine = [r for r in runs if (r["setting"], r["detector"]) == (setting, detector)]
         means = [np.mean([r["auc"] for r in mine if r["function"] == n]) for n in names]
@@ -143,7 +172,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.show:
         write(arguments.out, run(arguments.seeds, arguments.part))
-    print(table(json.loads((RESULTS / f"{arguments.out}.json").read_text())["runs"]))
+    print(table(json.loads((RESULTS / f"{arguments.out}.json").read_text("utf-8"))))
 
 
 if __name__ == "__main__":
