@@ -147,7 +147,7 @@ class Encoder:
         rows = len(next(iter(kept.values()))) if kept else 0
         if not rows:
             raise FrameError("nothing to learn a coding from", received=f"{rows} rows, {len(kept)} columns")
-        least = max(2, round(1e-4 * rows)) if min_count is None else min_count
+        least = max(2, rows // 10_000) if min_count is None else min_count
         codes: list[SparseCode | DenseCode] = []
         for name, column in kept.items():
             if name in dense or (name not in sparse and is_dense(column)):
