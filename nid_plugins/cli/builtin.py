@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 @hookimpl
 def nid_register_commands(register: Callable[[click.Command], object]) -> None:
     """Add the commands of this folder."""
+    from nid_plugins.cli.cross import cross
+    from nid_plugins.cli.demo import demo
+    from nid_plugins.cli.detect import detect
     from nid_plugins.cli.plugins import plugins
+    from nid_plugins.cli.screen import screen
 
-    register(plugins)
+    for command in (cross, demo, detect, plugins, screen):
+        register(command)

@@ -1,0 +1,110 @@
+"""``nid detect``: the interactions of a model, over the rows of a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nid_plugins.cli.inputs import (
+    FILE,
+    data_options,
+    model_options,
+    read_encoder,
+    read_frame,
+    read_schema,
+    with_options,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("detect")
+@click.argument("model")
+@click.option(
+    "--rows", "rows_file", type=FILE, required=True, metavar="FILE", help="Rows to draw the instances from."
+)
+@click.option(
+    "--background", type=FILE, metavar="FILE", help="Rows the baseline is learned from; --rows by default."
+)
+@click.option("--out", type=FILE, required=True, metavar="FILE", help="Where to write the report, as JSON.")
+@click.option("--detector", help="A detector's name.  [default: least_squares]")
+@click.option(
+    "--baseline",
+    default="mode",
+    show_default=True,
+    help="What an off field holds: mode, oov, sample, zero_embedding.",
+)
+@click.option("--instances", type=int, default=1000, show_default=True, help="Rows explained.")
+@click.option("--perturbations", type=int, default=6000, show_default=True, help="Masks a row.")
+@click.option("--top-k", type=int, default=40, show_default=True, help="Interactions reported.")
+@click.option(
+    "--prune",
+    type=click.Choice(["gain", "paper", "none"]),
+    default="gain",
+    show_default=True,
+    help="Which sets count.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same report.")
+@click.option(
+    "--resume", type=FILE, metavar="FILE", help="Journal: finished rows are kept in it, and read back."
+)
+@click.option("--no-progress", is_flag=True, help="Show no progress bar.")
+@with_options(data_options, model_options)
+def detect(model: str, rows_file: Path, out: Path, **options: Any) -> None:
+    """Find which fields MODEL makes interact.
+
+    MODEL is package.module:factory, a function that returns a model, or a pair of model and schema. Files are CSV, TSV,
+    Parquet or Feather by their ending; their columns hold ids and numbers as the model takes them, or raw values with
+    --encoder.
+    """
+    import nid_plugins as nid
+    from nid_plugins.cli.models import load_box
+    from nid_plugins.errors import ModelError
+
+    encoder = read_encoder(options["encoder"])
+    schema = read_schema(options["schema"]) or (None if encoder is None else encoder.schema)
+    box = load_box(
+        model,
+        schema,
+        inputs=options["inputs"],
+        output=options["output"],
+        allow_pickle=options["allow_pickle"],
+    )
+    rows = read_frame(rows_file, encoder)
+    background = None if options["background"] is None else read_frame(options["background"], encoder)
+    chosen = {} if options["detector"] is None else {"detector": options["detector"]}
+    try:
+        report = nid.detect(
+            box,
+            rows,
+            background=background,
+            baseline=options["baseline"],
+            instances=options["instances"],
+            perturbations=options["perturbations"],
+            top_k=options["top_k"],
+            seed=options["seed"],
+            prune=options["prune"],
+            resume=options["resume"],
+            progress=not options["no_progress"],
+            **chosen,
+        )
+    except ModelError as error:
+        if error.partial is not None:
+            kept = out.with_suffix(".partial.json")
+            error.partial.save(kept)
+            click.echo(f"nid: {error.partial.instances} finished rows are in {kept}", err=True)
+        raise
+    report.save(out)
+    _print(report, out)
+
+
+def _print(report: Any, out: Path) -> None:
+    from rich.console import Console
+
+    from nid_plugins.cli import story
+
+    console = Console(highlight=False)
+    story.found(console, report)
+    console.print(f"report: {out}", soft_wrap=True)

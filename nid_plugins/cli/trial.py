@@ -1,0 +1,142 @@
+"""The trial of ``nid demo``: a model, what crosses make of it, and two controls, all trained and measured alike."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nid_plugins.cli.training import Recipe, deepfm, logits, train
+from nid_plugins.frames import read_matrix
+from nid_plugins.metrics import auc, calibration, log_loss, row_losses
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from nid_plugins.crosses import CrossFeatures
+    from nid_plugins.report import InteractionReport
+    from nid_plugins.schema import FeatureSchema
+
+LONGER_RATE = 1e-3
+CROSS_RATE, CROSS_L2 = 1e-2, 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Arm:
+    """A trained model and its logits of the test rows.
+
+    Attributes:
+        name: For tables.
+        title: For sentences.
+        model: The model.
+        passes: Passes over the training rows it took.
+        logit: Shape (n,).
+        label: Clicks, shape (n,).
+    """
+
+    name: str
+    title: str
+    model: Any
+    passes: int
+    logit: npt.NDArray[np.float64]
+    label: npt.NDArray[np.int64]
+
+    def scores(self) -> dict[str, float]:
+        """Return AUC, log-loss and predicted over observed click-through rate on the test rows."""
+        return {
+            "auc": auc(self.label, self.logit),
+            "log_loss": log_loss(self.label, self.logit),
+            "calibration": calibration(self.label, self.logit),
+        }
+
+    def change(self, base: Arm) -> tuple[float, float]:
+        """Return the mean change in log-loss against another arm, row by row, and its standard error."""
+        difference = row_losses(self.label, self.logit) - row_losses(self.label, base.logit)
+        return float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(len(difference)))
+
+
+class Trial:
+    """Arms on the same rows: trained on the first part, stopped by the second, measured on the third.
+
+    Args:
+        frames: Training, validation and test frame.
+        labels: Their clicks.
+        schema: The fields.
+        recipe: How the base is trained.
+        seed: Of initial weights, the order of rows and the random crosses.
+    """
+
+    def __init__(
+        self,
+        frames: Sequence[Mapping[str, npt.NDArray[Any]]],
+        labels: Sequence[npt.NDArray[np.int64]],
+        schema: FeatureSchema,
+        recipe: Recipe,
+        seed: int,
+    ) -> None:
+        self._frames = frames
+        self._labels = labels
+        self._schema = schema
+        self._recipe = recipe
+        self._seed = seed
+
+    def base(self) -> Arm:
+        """Return a fresh DeepFM, trained."""
+        return self._arm(
+            "DeepFM",
+            "the DeepFM as it was",
+            deepfm(self._schema, self._recipe, self._seed),
+            self._recipe,
+            self._seed,
+        )
+
+    def longer(self, base: Arm) -> Arm:
+        """Return the base trained once more, in smaller steps: what further training alone is worth."""
+        recipe = dataclasses.replace(self._recipe, rate=min(self._recipe.rate, LONGER_RATE))
+        return self._arm(
+            "  trained on",
+            "further training without crosses",
+            copy.deepcopy(base.model),
+            recipe,
+            self._seed + 1,
+        )
+
+    def crossed(self, base: Arm, crosses: CrossFeatures, name: str) -> Arm:
+        """Return the base with crosses injected and trained.
+
+        The base is frozen: it is where it generalises best, and trained on along with the crosses it would leave that
+        point before they have learned anything.
+        """
+        import nid_plugins as nid
+
+        recipe = dataclasses.replace(self._recipe, rate=CROSS_RATE)
+        target = nid.inject(base.model, crosses, frozen=True, l2=CROSS_L2, seed=self._seed)
+        return self._arm(f"  + {name}", name, target, recipe, self._seed + 1)
+
+    def random_crosses(self, count: int, report: InteractionReport, bins: int) -> CrossFeatures:
+        """Return crosses of as many random pairs of fields as there are, at most ``count``."""
+        import nid_plugins as nid
+
+        pairs = list(itertools.combinations(report.schema.names, 2))
+        rng = np.random.default_rng([self._seed, 7])
+        drawn = [pairs[i] for i in rng.permutation(len(pairs))[:count]]
+        return nid.fit_crosses(drawn, self._frames[0], self._schema, bins=bins)
+
+    def _arm(self, name: str, title: str, model: Any, recipe: Recipe, seed: int) -> Arm:
+        passes = train(
+            model,
+            self._schema,
+            (self._frames[0], self._labels[0]),
+            (self._frames[1], self._labels[1]),
+            recipe,
+            penalty=model.get_regularization_loss,
+            seed=seed,
+            title=name.strip(),
+        )
+        test = read_matrix(self._frames[2], self._schema).astype(np.float32)
+        return Arm(name, title, model, passes, logits(model, test), self._labels[2])
