@@ -170,6 +170,7 @@ def test_strength_is_in_logits(design, targets):
     (tenfold,) = detector.fit(state, targets[:1] * 10.0, seeds(1))
     assert tenfold.sets[:3] == one.sets[:3]
     assert tenfold.strengths[:3] == pytest.approx(10 * one.strengths[:3], rel=1e-3)
+    assert tenfold.pairs == pytest.approx(10 * one.pairs, rel=1e-2, abs=1e-2)
     assert tenfold.r2 == pytest.approx(one.r2, abs=1e-4)
 
 
