@@ -201,7 +201,8 @@ def run(console: Console, parts: Parts, recipe: Recipe, options: dict[str, Any])
         story.screened(console, screened, chosen, parts.truth[0].planted if parts.truth is not None else ())
     if kept is None:
         console.print(
-            "\n[bold]No cross adds anything on validation rows: there is nothing to inject. The model is as good as it was.[/]"
+            "\n[bold]There is nothing to inject[/]: no cross adds more than its error on validation rows. "
+            "The model is left as it is."
         )
     else:
         story.heading(

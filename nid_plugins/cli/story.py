@@ -160,6 +160,10 @@ def screened(
         f"{len(report)} crosses, {len(chosen)} kept: each adds more than its error on top of those before it"
     )
     if not chosen:
+        best = report[0]
+        console.print(
+            f"the best, {' x '.join(best.fields)}, adds {best.gain:+.5f} with an error of {best.error:.5f}"
+        )
         return
     columns = ["cross", "ids", "gain", "error", *(["truth"] if planted else [])]
     shown = table(*columns, right=(1, 2, 3))
