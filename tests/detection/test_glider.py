@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import nid_plugins as nid
 from nid_plugins.detection.aggregate import build_report
@@ -199,6 +200,29 @@ def test_the_progress_bar_is_for_terminals(box, frame, small, capsys):
     nid.detect(box, frame, **{**small, "progress": True})
     nid.detect(box, frame, **small)
     assert capsys.readouterr().out == ""
+
+
+def blas_threads():
+    return {info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"}
+
+
+def test_rounding_does_not_depend_on_the_number_of_cores(box, frame, small):
+    seen = []
+
+    class Noting(Fixed):
+        def prepare(self, masks):
+            seen.append(blas_threads())
+
+        def fit(self, state, targets, seeds):
+            seen.append(blas_threads())
+            return super().fit(state, targets, seeds)
+
+    with threadpool_limits(2, user_api="blas"):
+        if blas_threads() != {2}:
+            pytest.skip("this BLAS has one thread")
+        nid.detect(box, frame, detector=Noting(), **small)
+        assert blas_threads() == {2}, "what the caller had set is back"
+    assert seen == [{1}] * 3
 
 
 def test_the_random_state_of_numpy_is_left_alone(box, frame, small):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import nid_plugins as nid
+from nid_plugins.detection.aggregate import build_report
+from nid_plugins.detection.journal import InstanceResult
+from nid_plugins.detection.settings import DetectSettings
 from nid_plugins.detection.stability import bootstrap_stability
 
 
@@ -63,3 +68,37 @@ def test_stability_follows_the_weights():
     )
     assert counted[0, 1] == 1.0
     assert weighed[2, 3] == pytest.approx(1 - (2 / 3) ** 3, abs=0.04)
+
+
+def test_the_score_is_the_sum_of_gains_and_stability_is_that_of_the_score():
+    rng = np.random.default_rng(3)
+    strong, helpful, frequent = (0, 1), (1, 2), (0, 2)
+    results = []
+    for i in range(30):
+        found = {frequent: (1.0, 0.01)}
+        if i % 2:
+            found[strong] = (50.0, 0.02 * rng.random())
+        if i % 5 == 0:
+            found[helpful] = (0.5, 0.9 * rng.random())
+        strengths, gains = zip(*found.values(), strict=True)
+        results.append(InstanceResult(i, list(found), list(strengths), list(gains), 0.9, 0.5, None, 0))
+    schema = nid.FeatureSchema([nid.DenseField(name) for name in "xyz"])
+    box = nid.wrap(lambda c: c["x"], schema, output="logit")
+    tops = {}
+    for rank in ("count", "gain"):
+        settings = DetectSettings("least_squares", {}, "mode", 30, 100, 1, 0, "gain", rank, 1e-3, 40)
+        wide = build_report(box, dataclasses.replace(settings, top_k=9), results, {}, 100)
+        tops[rank] = wide.top(9)
+        (first,) = build_report(box, settings, results, {}, 100)
+        ranked = [tuple(schema.index_of(name) for name in fields) for fields in wide.top(9)]
+        expected = bootstrap_stability(
+            [r.sets for r in results],
+            ranked,
+            1,
+            np.random.default_rng(np.random.SeedSequence(0, spawn_key=(4,))),
+            weights=[r.gains for r in results] if rank == "gain" else None,
+        )
+        assert first.stability == expected[ranked[0]]
+    assert tops["count"] == [("x", "z"), ("x", "y"), ("y", "z")]
+    assert tops["gain"][0] == ("y", "z"), "neither the most frequent nor the strongest"
+    assert 0.5 < first.stability < 1
