@@ -30,7 +30,7 @@ class GradientNID(Detector):
         hidden: Units of the hidden layers.
         l1: Weight penalty.
         learning_rate: Adam's.
-        batch: Rows a step.
+        batch: Rows a step; with a thousand masks or fewer, 50 fits better.
         epochs: Most passes.
         patience: Passes without improvement before stopping.
     """
