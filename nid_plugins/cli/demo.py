@@ -193,10 +193,7 @@ def run(console: Console, parts: Parts, recipe: Recipe, options: dict[str, Any])
             max_crosses=min(options["max_crosses"], len(report)),
             bins=options["bins"],
         )
-        screened = nid.screen(
-            crosses, parts.frames[1], parts.labels[1], box.logits(parts.frames[1]), greedy=True, seed=seed
-        )
-        chosen = [cross.name for cross in screened if cross.picked and cross.gain > cross.error]
+        screened, chosen = trial.screened(base, crosses)
         kept = crosses.select(chosen) if chosen else None
         story.screened(console, screened, chosen, parts.truth[0].planted if parts.truth is not None else ())
     if kept is None:
@@ -210,14 +207,13 @@ def run(console: Console, parts: Parts, recipe: Recipe, options: dict[str, Any])
             "Inject and retrain",
             "crosses as embeddings on the logit of the model as it is",
         )
-        arms = [
-            base,
-            trial.longer(base),
-            trial.crossed(
-                base, trial.random_crosses(len(kept), report, options["bins"]), "as many at random"
-            ),
-            trial.crossed(base, kept, "detected crosses"),
-        ]
+        arms = [base, trial.longer(base)]
+        drawn = trial.random_crosses(len(crosses), options["bins"])
+        _, lucky = trial.screened(base, drawn)
+        if lucky:
+            arms.append(trial.crossed(base, drawn.select(lucky), "random crosses"))
+        arms.append(trial.crossed(base, kept, "detected crosses"))
+        story.controls(console, len(drawn), len(lucky))
         story.results(console, arms, parts.truth)
         saved["arms"] = {arm.name.strip(): arm.scores() for arm in arms}
         saved["crosses"] = list(kept.names)

@@ -185,6 +185,14 @@ def _said(fields: Sequence[str], planted: Sequence[Planted]) -> str:
     return "in a triple" if _true(fields, planted) else "no"
 
 
+def controls(console: Console, drawn: int, kept: int) -> None:
+    """Say what the random crosses are."""
+    what = f"{kept} kept" if kept else "none kept, so there is no such model"
+    console.print(
+        f"control: {drawn} random pairs made into crosses, screened and injected the same way; {what}"
+    )
+
+
 def results(console: Console, arms: Sequence[Arm], truth: list[SimulatedLog] | None) -> None:
     """Print test scores of all arms with their change against the first, and the verdict on the last."""
     base, last = arms[0], arms[-1]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from nid_plugins.crosses import CrossFeatures
-    from nid_plugins.report import InteractionReport
+    from nid_plugins.crosses.screen_report import ScreenReport
     from nid_plugins.schema import FeatureSchema
 
 LONGER_RATE = 1e-3
@@ -118,14 +118,26 @@ class Trial:
         target = nid.inject(base.model, crosses, frozen=True, l2=CROSS_L2, seed=self._seed)
         return self._arm(f"  + {name}", name, target, recipe, self._seed + 1)
 
-    def random_crosses(self, count: int, report: InteractionReport, bins: int) -> CrossFeatures:
-        """Return crosses of as many random pairs of fields as there are, at most ``count``."""
+    def random_crosses(self, count: int, bins: int) -> CrossFeatures:
+        """Return crosses of ``count`` random pairs of fields, or of all pairs where there are fewer."""
         import nid_plugins as nid
 
-        pairs = list(itertools.combinations(report.schema.names, 2))
+        pairs = list(itertools.combinations(self._schema.names, 2))
         rng = np.random.default_rng([self._seed, 7])
         drawn = [pairs[i] for i in rng.permutation(len(pairs))[:count]]
         return nid.fit_crosses(drawn, self._frames[0], self._schema, bins=bins)
+
+    def screened(self, base: Arm, crosses: CrossFeatures) -> tuple[ScreenReport, list[str]]:
+        """Screen crosses on the validation rows; return the report and the names of those worth injecting.
+
+        These are the ones picked greedily whose gain is above its standard error.
+        """
+        import nid_plugins as nid
+
+        frame, label = self._frames[1], self._labels[1]
+        on_top_of = nid.wrap(base.model, self._schema).logits(frame)
+        report = nid.screen(crosses, frame, label, on_top_of, greedy=True, seed=self._seed)
+        return report, [cross.name for cross in report if cross.picked and cross.gain > cross.error]
 
     def _arm(self, name: str, title: str, model: Any, recipe: Recipe, seed: int) -> Arm:
         passes = train(
