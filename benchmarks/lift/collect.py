@@ -1,0 +1,201 @@
+"""Make the result of finished runs: ``python -m benchmarks.lift.collect --data amazon --work DIRECTORY``.
+
+Differences are paired: the same target, seed, split and test rows. Two intervals are given for each.
+
+``runs``
+    Student's t over seeds, the targets averaged first, since targets of one seed share split, crosses and test rows. On
+    Amazon seeds have test rows of their own, so this holds chance in rows, splits, crosses and weights. On Criteo they
+    share them, so it holds chance in crosses and weights alone.
+``rows``
+    Bootstrap over seeds and, within each, over test rows (the same rows for both arms and all targets): what another
+    sample of rows from the same days would show.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+import nid_plugins as nid
+from benchmarks import common
+from benchmarks.lift.data import load
+from benchmarks.lift.settings import ARMS, SETTINGS, recipe_of
+
+Floats = npt.NDArray[np.float64]
+METRICS = ("auc", "log_loss")
+RIVALS = tuple(arm for arm in ARMS if arm != "glider")
+RESAMPLES = 400
+
+
+def table(runs: list[dict[str, Any]], metric: str) -> dict[tuple[str, str, int], float]:
+    """Return a metric on test rows by target, arm and seed."""
+    return {(r["target"], r["arm"], r["seed"]): r["test"][metric] for r in runs}
+
+
+def t_interval(values: Floats) -> tuple[float, float, float]:
+    """Return mean and 95 % interval by Student's t; an interval needs two values."""
+    mean = float(values.mean())
+    if len(values) < 2:
+        return mean, float("-inf"), float("inf")
+    half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    return mean, mean - half, mean + half
+
+
+def differences(runs: list[dict[str, Any]], metric: str, rival: str, target: str | None) -> Floats:
+    """Return glider less rival for each seed, targets averaged; shape (seeds,)."""
+    cells = table(runs, metric)
+    by_seed: dict[int, list[float]] = {}
+    for name, arm, seed in cells:
+        if arm == "glider" and target in {None, name} and (name, rival, seed) in cells:
+            by_seed.setdefault(seed, []).append(cells[name, "glider", seed] - cells[name, rival, seed])
+    return np.array([np.mean(by_seed[seed]) for seed in sorted(by_seed)])
+
+
+def row_bootstrap(
+    labels: dict[int, Floats], logits: dict[tuple[str, str, int], Floats], rival: str, metric: str, draws: int
+) -> tuple[float, float]:
+    """Return the 95 % percentile interval of glider less rival, targets averaged, over seeds and test rows.
+
+    Args:
+        labels: Of the test rows of each seed.
+        logits: By target, arm and seed.
+        rival: The other arm.
+        metric: ``"auc"`` or ``"log_loss"``.
+        draws: Resamples.
+    """
+    rng = np.random.default_rng(0)
+    weighted: type[WeightedAuc | WeightedLoss] = WeightedAuc if metric == "auc" else WeightedLoss
+    pairs: dict[int, list[tuple[Weighted, Weighted]]] = {}
+    for (target, arm, seed), ours in logits.items():
+        if arm == "glider" and (target, rival, seed) in logits:
+            theirs = logits[target, rival, seed]
+            pairs.setdefault(seed, []).append((weighted(labels[seed], ours), weighted(labels[seed], theirs)))
+    seeds = sorted(pairs)
+    found = []
+    for _ in range(draws):
+        of_seed = []
+        for seed in rng.choice(seeds, len(seeds)):
+            n = len(labels[seed])
+            counts = np.bincount(rng.integers(n, size=n), minlength=n).astype(np.float64)
+            of_seed.append(np.mean([ours(counts) - theirs(counts) for ours, theirs in pairs[seed]]))
+        found.append(np.mean(of_seed))
+    low, high = np.percentile(found, [2.5, 97.5])
+    return float(low), float(high)
+
+
+class WeightedAuc:
+    """AUC of fixed scores for any weights of the rows; ties count half."""
+
+    def __init__(self, labels: Floats, scores: Floats) -> None:
+        self._labels = labels
+        _, self._group = np.unique(scores, return_inverse=True)
+
+    def __call__(self, weights: Floats) -> float:
+        """Return the AUC with these weights, shape (n,)."""
+        clicks = np.bincount(self._group, weights * self._labels)
+        others = np.bincount(self._group, weights * (1 - self._labels))
+        below = np.cumsum(others) - others / 2
+        return float(clicks @ below / (clicks.sum() * others.sum()))
+
+
+class WeightedLoss:
+    """Mean log-loss of fixed logits for any weights of the rows."""
+
+    def __init__(self, labels: Floats, logits: Floats) -> None:
+        self._losses = nid.metrics.row_losses(labels, logits)
+
+    def __call__(self, weights: Floats) -> float:
+        """Return the mean with these weights, shape (n,)."""
+        return float(weights @ self._losses / weights.sum())
+
+
+Weighted = WeightedAuc | WeightedLoss
+
+
+def summarise(
+    runs: list[dict[str, Any]], labels: dict[int, Floats], logits: dict[tuple[str, str, int], Floats]
+) -> dict[str, Any]:
+    """Return means of every arm and paired differences of the glider arm to every other, by target and pooled."""
+    targets = sorted({r["target"] for r in runs})
+    means = [
+        {
+            "target": target,
+            "arm": arm,
+            "runs": len(own),
+            "parameters": round(float(np.mean([r["parameters"] for r in own]))),
+            **{m: float(np.mean([r["test"][m] for r in own])) for m in (*METRICS, "calibration")},
+        }
+        for target in targets
+        for arm in ARMS
+        if (own := [r for r in runs if r["target"] == target and r["arm"] == arm])
+    ]
+    compared = []
+    for metric in METRICS:
+        for rival in RIVALS:
+            for target in [*targets, None]:
+                values = differences(runs, metric, rival, target)
+                if not len(values):
+                    continue
+                mean, low, high = t_interval(values)
+                entry: dict[str, Any] = {
+                    "metric": metric,
+                    "rival": rival,
+                    "target": target or "pooled",
+                    "seeds": len(values),
+                    "mean": mean,
+                    "runs": [low, high] if np.isfinite(low) else None,
+                }
+                if target is None:
+                    entry["rows"] = list(row_bootstrap(labels, logits, rival, metric, RESAMPLES))
+                compared.append(entry)
+    return {"means": means, "differences": compared}
+
+
+def collect(name: str, directory: Path) -> dict[str, Any]:
+    """Read the finished runs of a data set, and summarise them."""
+    files = sorted(directory.glob(f"runs_{name}_*.jsonl"))
+    runs = [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines()]
+    seeds = sorted({r["seed"] for r in runs})
+    labels: dict[int, Floats] = {}
+    for seed in seeds:
+        test = load(name, seed, test=True).test
+        assert test is not None
+        labels[seed] = test.labels
+    logits = {
+        (r["target"], r["arm"], r["seed"]): np.load(
+            directory / f"logits_{name}_{r['seed']}_{r['target']}_{r['arm']}.npy"
+        ).astype(np.float64)
+        for r in runs
+    }
+    selections = {
+        seed: json.loads((directory / f"selection_{name}_{seed}.json").read_text("utf-8")) for seed in seeds
+    }
+    return {
+        "data": name,
+        "settings": vars(SETTINGS[name]),
+        "recipes": {
+            target: recipe_of(name, target).to_dict() for target in sorted({r["target"] for r in runs})
+        },
+        "summary": summarise(runs, labels, logits),
+        "selections": selections,
+        "runs": runs,
+    }
+
+
+def main() -> None:
+    """Parse the command line, collect, and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--data", choices=sorted(SETTINGS), required=True)
+    parser.add_argument("--work", type=Path, required=True, help="directory of the finished runs")
+    options = parser.parse_args()
+    common.write(f"lift_{options.data}", collect(options.data, options.work))
+
+
+if __name__ == "__main__":
+    main()
