@@ -311,6 +311,13 @@ def summary(result: dict[str, Any]) -> str:
     return _rows(result, ("method", "baseline", "prune"))
 
 
+def short(result: dict[str, Any]) -> str:
+    """Return the rows of :func:`summary` that tell the story: one baseline, the rivals, and the paper's pruning."""
+    wanted = {("sample", "gain"), ("-", "-"), ("mode", "paper")}
+    runs = [r for r in result["runs"] if (r["baseline"], r["prune"]) in wanted]
+    return summary({**result, "runs": runs})
+
+
 def table(result: dict[str, Any]) -> str:
     """Return means over the logs, model by model, as a Markdown table."""
     return _rows(result, ("model", "method", "baseline", "prune"))
