@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nid_plugins.cli.inputs import check_writable
 from nid_plugins.errors import SettingError
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ def demo(**options: Any) -> None:
                 f"--{name} says how to read a file", received="no --data", hint="Add --data FILE"
             )
     need_deepctr_torch()
+    if options["out"] is not None:
+        check_writable(options["out"], folder=True)
     parts = _simulated(console, options) if simulated else _read(console, options)
     # Where clicks are hard to tell from noise, slow steps end at a better place.
     with one_thread():
@@ -224,7 +227,6 @@ def run(console: Console, parts: Parts, recipe: Recipe, options: dict[str, Any])
 def _save(
     console: Console, out: Path, parts: Parts, report: Any, kept: CrossFeatures | None, saved: dict[str, Any]
 ) -> None:
-    out.mkdir(parents=True, exist_ok=True)
     report.save(out / "report.json")
     (out / "schema.json").write_text(json.dumps(parts.schema.to_dict(), indent=2) + "\n", encoding="utf-8")
     (out / "results.json").write_text(json.dumps(saved, indent=2) + "\n", encoding="utf-8")

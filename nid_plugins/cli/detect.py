@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nid_plugins.cli.inputs import (
     FILE,
+    check_writable,
     data_options,
     model_options,
     read_encoder,
@@ -15,6 +17,7 @@ from nid_plugins.cli.inputs import (
     read_schema,
     with_options,
 )
+from nid_plugins.errors import SettingError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +34,13 @@ if TYPE_CHECKING:
 @click.option("--out", type=FILE, required=True, metavar="FILE", help="Where to write the report, as JSON.")
 @click.option("--detector", help="A detector's name.  [default: least_squares]")
 @click.option(
+    "--detector-option",
+    "detector_options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="An option of the detector, its value as JSON; may be repeated.",
+)
+@click.option(
     "--baseline",
     default="mode",
     show_default=True,
@@ -45,6 +55,13 @@ if TYPE_CHECKING:
     default="gain",
     show_default=True,
     help="Which sets count.",
+)
+@click.option(
+    "--rank",
+    type=click.Choice(["count", "gain"]),
+    default="count",
+    show_default=True,
+    help="What the ranking goes by: instances a set was found in, or held-out R^2 over all instances.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same report.")
 @click.option(
@@ -63,6 +80,8 @@ def detect(model: str, rows_file: Path, out: Path, **options: Any) -> None:
     from nid_plugins.cli.models import load_box
     from nid_plugins.errors import ModelError
 
+    check_writable(out)
+    wanted = _detector_options(options["detector_options"])
     encoder = read_encoder(options["encoder"])
     schema = read_schema(options["schema"]) or (None if encoder is None else encoder.schema)
     box = load_box(
@@ -86,6 +105,8 @@ def detect(model: str, rows_file: Path, out: Path, **options: Any) -> None:
             top_k=options["top_k"],
             seed=options["seed"],
             prune=options["prune"],
+            rank=options["rank"],
+            options=wanted,
             resume=options["resume"],
             progress=not options["no_progress"],
             **chosen,
@@ -98,6 +119,31 @@ def detect(model: str, rows_file: Path, out: Path, **options: Any) -> None:
         raise
     report.save(out)
     _print(report, out)
+
+
+def _detector_options(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """Return detector options written as KEY=VALUE; a value that is not JSON is text.
+
+    Raises:
+        SettingError: A pair of another form, or a key given twice.
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, separator, text = pair.partition("=")
+        if not separator or not key.isidentifier() or key in found:
+            raise SettingError(
+                "not an option of a detector"
+                if key not in found
+                else "an option of the detector given twice",
+                received=f"--detector-option {pair}",
+                expected="KEY=VALUE, each key once",
+                hint="e.g. --detector nid --detector-option linear=false",
+            )
+        try:
+            found[key] = json.loads(text)
+        except ValueError:
+            found[key] = text
+    return found
 
 
 def _print(report: Any, out: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,35 @@ def with_options(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[Any], A
         return command
 
     return decorate
+
+
+def check_writable(out: Path, *, folder: bool = False) -> None:
+    """Check where a result is to go before the work is done, not after; a folder is made.
+
+    Args:
+        out: A file that may exist or not, or a folder.
+        folder: Whether it is a folder.
+
+    Raises:
+        ArtefactError: It cannot be written there.
+    """
+    try:
+        if folder:
+            out.mkdir(parents=True, exist_ok=True)
+        place = out if folder else out.parent
+        if not folder and (out.is_dir() or not place.is_dir()):
+            raise ArtefactError(
+                "no place for a file",
+                received=str(out),
+                expected="a file in a folder that exists",
+                hint="Make the folder, or name a file in it" if not out.is_dir() else "Name a file",
+            )
+        if not os.access(place, os.W_OK):
+            raise ArtefactError("the folder cannot be written to", received=str(place))
+    except OSError as error:
+        raise ArtefactError(
+            "the folder cannot be made", received=f"{type(error).__name__}: {error}", expected="a folder"
+        ) from error
 
 
 def read_schema(path: Path | None) -> FeatureSchema | None:

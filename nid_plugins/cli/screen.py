@@ -44,6 +44,8 @@ def screen(crosses: Path, data: Path, label: str, **options: Any) -> None:
             expected="either --model or --logits",
             hint="Give one of the two",
         )
+    if options["out"] is not None and options["out"].is_file():
+        raise SettingError("--out names a file", received=str(options["out"]), expected="a folder")
     fitted = nid.CrossFeatures.load(crosses)
     encoder = read_encoder(options["encoder"])
     frame = read_frame(data, encoder)

@@ -204,6 +204,37 @@ def test_settings_reach_the_detector(call, tmp_path):
     assert report.top(9) == [("a", "b")]
 
 
+def test_rank_and_detector_options_reach_the_detector(call, tmp_path):
+    options = ("--detector", "nid", "--detector-option", "linear=false", "--detector-option", "hidden=[8]")
+    result = detect(call, "models_under_test:wrapped", tmp_path / "r.json", "--rank", "gain", *options)
+    assert result.exit_code == 0, result.output
+    settings = nid.InteractionReport.load(tmp_path / "r.json").settings
+    assert settings["rank"] == "gain"
+    assert settings["options"]["linear"] is False
+    assert settings["options"]["hidden"] == [8]
+    for wrong in ("linear", "=1", "linear=1 --detector-option linear=2", "nosuch=1"):
+        more = ("--detector", "nid", "--detector-option", *wrong.split())
+        result = detect(call, "models_under_test:wrapped", tmp_path / "r.json", *more)
+        assert result.exit_code == 2
+        assert "option" in result.output
+        assert "Traceback" not in result.output
+
+
+def test_a_place_that_cannot_be_written_is_said_before_the_work(call, tmp_path):
+    # The name of the model is wrong too: that would be the message if the place came later.
+    (tmp_path / "file").touch()
+    for out in (tmp_path, tmp_path / "absent" / "r.json", tmp_path / "file" / "r.json"):
+        result = detect(call, "models_under_test:no_such", out)
+        assert result.exit_code == 2
+        assert "no place for a file" in result.output
+    result = call("demo", "--rows", 10, "--out", tmp_path / "file" / "demo")
+    assert result.exit_code == 2
+    assert "the folder cannot be made" in result.output
+    result = call(*f"screen absent --data x --label y --logits z --out {tmp_path / 'file'}".split())
+    assert result.exit_code == 2
+    assert "--out names a file" in result.output
+
+
 def test_a_failing_model_leaves_what_was_finished_and_a_journal_to_go_on_from(call, tmp_path):
     journal = ("--resume", tmp_path / "journal", "--perturbations", 200)
     result = detect(call, "models_under_test:falls_over", tmp_path / "r.json", *journal)
