@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from nid_plugins.schema import FeatureSchema
 
 Output = Literal["auto", "probability", "logit"]
-Inputs = "Literal['auto', 'positional', 'matrix', 'mapping'] | Callable[[dict[str, npt.NDArray[Any]]], tuple[tuple[Any, ...], dict[str, Any]]]"
 
 
 class Predictor(ABC):
