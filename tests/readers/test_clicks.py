@@ -14,8 +14,8 @@ from nid_plugins.frames import read_matrix
 from nid_plugins.readers import read_clicks, split_by_order, split_stratified
 from nid_plugins.schema import DenseField, SparseField
 
-# Competition data under its owners' terms: not part of the repository, kept in a folder beside the checkout.
-DATA = Path(os.environ.get("NID_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
+# Competition data under its owners' terms is not part of the repository: NID_DATA names the folder that holds it.
+DATA = Path(os.environ.get("NID_DATA", "data"))
 
 
 def criteo_line(label, value, category):
