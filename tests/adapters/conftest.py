@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import random
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,17 @@ from nid_plugins.crosses import CrossFeatures, fit_crosses
 from nid_plugins.schema import DenseField, FeatureSchema, SparseField
 
 torch = pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="session")
+def nets() -> Any:
+    """The models of ``torch_nets.py``; loaded by path because tests are not a package."""
+    path = Path(__file__).with_name("torch_nets.py")
+    spec = importlib.util.spec_from_file_location("torch_nets", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where pickle looks their classes up
+    spec.loader.exec_module(module)
+    return module
 
 
 @dataclass(frozen=True)
