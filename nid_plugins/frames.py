@@ -29,25 +29,41 @@ def columns_of(frame: Any) -> dict[str, npt.NDArray[Any]]:
     Raises:
         FrameError: Not a frame, a column that is not 1-D, or columns of different lengths.
     """
+    return _arrays(_sources(frame))
+
+
+def _sources(frame: Any) -> dict[str, Any]:
+    """Return the frame's columns by name as they are: narwhals' series of a table, anything of a mapping."""
     if isinstance(frame, Mapping):
-        columns = {str(name): _as_array(name, values) for name, values in frame.items()}
-    else:
-        try:
-            table = nw.from_native(frame, eager_only=True)
-        except TypeError:
-            raise FrameError(
-                "not a frame",
-                received=type(frame).__name__,
-                expected="a mapping of name to 1-D array, or a pandas, Polars or Arrow table",
-                hint="Collect lazy tables first",
-            ) from None
-        except DuplicateError as error:
+        sources = {str(name): values for name, values in frame.items()}
+        if len(sources) < len(frame):
             raise FrameError(
                 "two columns have the same name",
-                received=" ".join(str(error).split()),
+                received=[repr(name) for name in frame],
+                expected="names that differ as text",
                 hint="Rename or drop one",
-            ) from error
-        columns = {str(name): _as_array(name, table.get_column(name).to_numpy()) for name in table.columns}
+            )
+        return sources
+    try:
+        table = nw.from_native(frame, eager_only=True)
+    except TypeError:
+        raise FrameError(
+            "not a frame",
+            received=type(frame).__name__,
+            expected="a mapping of name to 1-D array, or a pandas, Polars or Arrow table",
+            hint="Collect lazy tables first",
+        ) from None
+    except DuplicateError as error:
+        raise FrameError(
+            "two columns have the same name",
+            received=" ".join(str(error).split()),
+            hint="Rename or drop one",
+        ) from error
+    return {str(name): table.get_column(name) for name in table.columns}
+
+
+def _arrays(sources: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+    columns = {name: _as_array(name, values) for name, values in sources.items()}
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise FrameError(
@@ -57,8 +73,14 @@ def columns_of(frame: Any) -> dict[str, npt.NDArray[Any]]:
 
 
 def _as_array(name: object, values: Any) -> npt.NDArray[Any]:
+    if isinstance(values, nw.Series):
+        values = values.to_numpy()
     if hasattr(values, "detach"):  # a torch tensor, possibly with gradients or on another device
         values = values.detach().cpu()
+        if str(values.dtype) == "torch.bfloat16":  # which NumPy has not
+            values = values.float()
+    if isinstance(values, np.ma.MaskedArray) and values.mask.any():
+        values = values.astype(np.float64).filled(np.nan)
     try:
         array = np.asarray(values)
     except ValueError as error:  # lists of different lengths
@@ -104,8 +126,11 @@ def _nullable(array: npt.NDArray[Any]) -> npt.NDArray[np.float64] | None:
         return None
     out = np.empty(len(array), dtype=np.float64)
     for i, value in enumerate(array):
-        if isinstance(value, bool | int | float | np.number | np.bool_):
-            out[i] = float(value)
+        if isinstance(value, bool | int | float | np.integer | np.floating | np.bool_):
+            try:
+                out[i] = float(value)
+            except OverflowError:  # an int beyond float64
+                out[i] = np.inf if value > 0 else -np.inf
         elif value is None or type(value).__name__ == "NAType":
             out[i] = np.nan
         else:
@@ -138,16 +163,17 @@ def read_matrix(
     Raises:
         FrameError: Missing column, non-numeric dtype, id out of range or fractional, NaN or infinity, no rows.
     """
-    columns = columns_of(frame)
-    absent = [name for name in schema.names if name not in columns]
+    sources = _sources(frame)
+    absent = [name for name in schema.names if name not in sources]
     if absent:
         raise FrameError(
             f"the {what} lacks columns",
             field=absent[0],
-            received=f"missing {absent}, has {sorted(columns)}",
+            received=f"missing {absent}, has {sorted(sources)}",
             expected=f"all of {list(schema.names)}",
             hint="Rename the columns or change the schema",
         )
+    columns = _arrays({name: sources[name] for name in schema.names})
     n = len(columns[schema.names[0]])
     if n == 0 and not allow_empty:
         raise FrameError(f"the {what} has no rows", received="0 rows", expected="at least one row")
@@ -282,32 +308,32 @@ def infer_fields(
     exclude: Sequence[str],
 ) -> list[Field]:
     """Infer fields from a frame; see :meth:`nid_plugins.FeatureSchema.infer`."""
-    columns = columns_of(frame)
-    wanted_sparse, wanted_dense = set(sparse or ()), set(dense or ())
-    named = wanted_sparse | wanted_dense | set(exclude) | ({label} if label else set())
-    unknown = sorted(named - set(columns))
+    sources = _sources(frame)
+    wanted_sparse, wanted_dense, left_out = _names(sparse), _names(dense), _names(exclude) | _names(label)
+    unknown = sorted((wanted_sparse | wanted_dense | left_out) - set(sources))
     if unknown:
-        raise SchemaError("no such column", field=unknown[0], expected=f"one of {sorted(columns)}")
+        raise SchemaError("no such column", field=unknown[0], expected=f"one of {sorted(sources)}")
     both = sorted(wanted_sparse & wanted_dense)
     if both:
         raise SchemaError("asked for as sparse and as dense", field=both[0], hint="Name it once")
     fields: list[Field] = []
+    columns = _arrays({name: values for name, values in sources.items() if name not in left_out})
     for name, array in columns.items():
-        if name == label or name in exclude:
-            continue
         values = numeric_column(name, array)
-        is_sparse = name in wanted_sparse or (name not in wanted_dense and _holds_integers(array))
+        whole = _holds_integers(array) or _is_integer_series(sources[name])
+        is_sparse = name in wanted_sparse or (name not in wanted_dense and whole)
         if not is_sparse:
             fields.append(DenseField(name))
             continue
         if len(values) == 0:
             raise SchemaError("cannot infer a cardinality from no rows", field=name)
-        if np.isnan(values).any() or (values != np.floor(values)).any() or values.min() < 0:
+        if not np.isfinite(values).all() or (values != np.floor(values)).any() or values.min() < 0:
+            known = values[~np.isnan(values)]
             raise SchemaError(
                 "not a column of ids",
                 field=name,
-                received=f"values from {np.nanmin(values)} to {np.nanmax(values)}"
-                + (", some missing" if np.isnan(values).any() else ""),
+                received=(f"values from {known.min()} to {known.max()}" if len(known) else "no value")
+                + (", some missing" if 0 < len(known) < len(values) else ""),
                 expected="integers from 0",
                 hint=f"Encode it, or pass dense=[{name!r}]",
             )
@@ -315,7 +341,21 @@ def infer_fields(
     return fields
 
 
+def _names(names: str | Sequence[str] | None) -> set[str]:
+    if names is None:
+        return set()
+    found = [names] if isinstance(names, str) else list(names)
+    if not all(isinstance(name, str) for name in found):
+        raise SchemaError("not names of columns", received=repr(names), expected="text, or a list of it")
+    return set(found)
+
+
 def _holds_integers(array: npt.NDArray[Any]) -> bool:
     # Nullable columns without a missing value may still arrive as objects.
     whole = (bool, int, np.integer, np.bool_)
     return array.dtype.kind in "biu" or (array.dtype.kind == "O" and all(isinstance(v, whole) for v in array))
+
+
+def _is_integer_series(values: Any) -> bool:
+    # Integers with missing values may arrive as floats; that they are ids only the table still knows.
+    return isinstance(values, nw.Series) and (values.dtype.is_integer() or values.dtype == nw.Boolean)

@@ -115,6 +115,8 @@ class FeatureSchema(Sequence[Field]):
     """
 
     def __init__(self, fields: Iterable[Field]) -> None:
+        if not isinstance(fields, Iterable):
+            raise SchemaError("not fields", received=repr(fields), expected="a list of fields")
         self.fields: tuple[Field, ...] = tuple(fields)
         for field in self.fields:
             if not isinstance(field, SparseField | DenseField):
@@ -222,7 +224,8 @@ class FeatureSchema(Sequence[Field]):
         """Infer a schema from a frame.
 
         Integer and boolean columns become sparse fields with ids up to the largest seen, float columns dense
-        fields. ``sparse`` and ``dense`` overrule that by name.
+        fields. ``sparse`` and ``dense`` overrule that by name. An integer column of a table with missing values is
+        an error unless it is named: whether it holds ids or numbers is not for us to guess.
 
         Args:
             frame: Mapping of name to 1-D array, or a pandas, Polars or Arrow table.

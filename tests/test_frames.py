@@ -177,6 +177,40 @@ def test_one_row(row):
     np.testing.assert_array_equal(read_row(row, SCHEMA), EXPECTED[:1])
 
 
+def test_extra_columns_are_not_even_looked_at():
+    extra = {"vector": np.zeros((3, 2)), "ragged": [[1], [1, 2], []], "short": [1]}
+    assert np.array_equal(read_matrix(COLUMNS | extra, SCHEMA), EXPECTED)
+    vectors = pl.Series([[1.0, 2.0]] * 3, dtype=pl.Array(pl.Float64, 2))
+    assert np.array_equal(read_matrix(pl.DataFrame(COLUMNS | {"vector": vectors}), SCHEMA), EXPECTED)
+
+
+def test_names_that_are_the_same_as_text():
+    with pytest.raises(FrameError, match="two columns have the same name"):
+        read_matrix({0: [1], "0": [2]}, FeatureSchema([SparseField("0", 3)]))
+
+
+def test_masked_values_are_missing():
+    site = np.ma.masked_array([4, 0, 2], mask=[False, True, False])
+    with pytest.raises(FrameError, match="field 'site'.*nan at row 1"):
+        read_matrix(COLUMNS | {"site": site}, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("price", "said"),
+    [([1 + 2j, np.complex128(2), 1.0], "not numeric"), ([1, 2, 10**400], "inf at row 2")],
+    ids=["complex", "huge"],
+)
+def test_objects_that_are_no_floats(price, said):
+    with pytest.raises(FrameError, match=f"field 'price'.*{said}"):
+        read_matrix(COLUMNS | {"price": np.array(price, dtype=object)}, SCHEMA)
+
+
+def test_bfloat16_tensors():
+    torch = pytest.importorskip("torch")
+    price = torch.tensor([0.5, -1.0, 2.0], dtype=torch.bfloat16)
+    assert np.array_equal(read_matrix(COLUMNS | {"price": price}, SCHEMA), EXPECTED)
+
+
 @pytest.mark.parametrize(
     ("row", "said"), [(COLUMNS, "received: 3 rows"), ({"site": 1}, "the row lacks columns")]
 )

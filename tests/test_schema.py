@@ -119,6 +119,36 @@ def test_infer_reads_integers_held_as_objects():
     assert list(FeatureSchema.infer(frame)) == [SparseField("ids", 3), DenseField("some")]
 
 
+@pytest.mark.parametrize(
+    "table",
+    [
+        pd.DataFrame({"ids": pd.array([1, None], dtype="Int64")}),
+        pl.DataFrame({"ids": [1, None]}),
+        pa.table({"ids": [True, None]}),
+    ],
+    ids=["pandas", "Polars", "Arrow"],
+)
+def test_infer_does_not_guess_about_integers_with_missing_values(table):
+    with pytest.raises(SchemaError, match=r"field 'ids': not a column of ids.*some missing.*dense=\['ids'\]"):
+        FeatureSchema.infer(table)
+    assert list(FeatureSchema.infer(table, dense="ids")) == [DenseField("ids")]
+
+
+def test_infer_takes_a_single_name_and_refuses_what_is_none():
+    frame = {"ab": [1, 0], "a": [1, 1], "b": [0.5, 1.5]}
+    assert FeatureSchema.infer(frame, exclude="ab").names == ("a", "b")
+    with pytest.raises(SchemaError, match="not names of columns"):
+        FeatureSchema.infer(frame, sparse=[0])
+    with pytest.raises(SchemaError, match="field 'b': not a column of ids; received: values from 0.5 to inf"):
+        FeatureSchema.infer(frame | {"b": [0.5, np.inf]}, sparse=["b"])
+
+
+@pytest.mark.parametrize("fields", [None, SparseField("a", 3)])
+def test_a_schema_of_no_list(fields):
+    with pytest.raises(SchemaError, match="not fields"):
+        FeatureSchema(fields)
+
+
 def test_infer_is_overruled_by_name():
     schema = FeatureSchema.infer(
         COLUMNS | {"code": [1.0, 6.0, 2.0]}, "click", sparse=["code"], dense=["ids"], exclude=["flag"]
