@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from nid_torch.model import check_exact_ids, home, scores, untouched
+from nid_torch.model import Home, check_exact_ids, home, scores, untouched
 from torch import Tensor, nn
 
 from nid_plugins.adapter import Output, Predictor
@@ -59,12 +59,14 @@ class DeepCTRTorchPredictor(Predictor):
         check_exact_ids(declared, home(model)[1])
         self.output = task_output(model) if output == "auto" else output
         self._model = model
+        self._home = Home(model)
         self._order = [schema.index_of(name) for name in declared.names]
+        self._in_order = self._order == list(range(len(schema)))
         self._sparse = np.array([isinstance(field, SparseField) for field in declared])
 
     def __call__(self, rows: FloatMatrix) -> npt.NDArray[Any]:
         """Return the model's output for rows (n, p)."""
-        x = self._input(rows[:, self._order])
+        x = self._input(rows if self._in_order else rows[:, self._order])
         with untouched(self._model), torch.no_grad():
             return scores(self._model(x))
 
@@ -92,7 +94,7 @@ class DeepCTRTorchPredictor(Predictor):
                 received='baseline="zero_embedding"',
                 hint='Use baseline="mode", "oov" or "sample", or look at the model without crosses',
             )
-        ids = torch.from_numpy(np.where(self._sparse, values, 0).astype(np.int64)).to(home(self._model)[0])
+        ids = torch.from_numpy(np.where(self._sparse, values, 0).astype(np.int64)).to(self._home()[0])
         tables: dict[str, Tensor] = {}
         for name, module in self._model.named_modules():
             if not isinstance(module, nn.Embedding):
@@ -110,7 +112,7 @@ class DeepCTRTorchPredictor(Predictor):
         return tables
 
     def _input(self, matrix: npt.NDArray[np.float64]) -> Tensor:
-        device, dtype = home(self._model)
+        device, dtype = self._home()
         return torch.from_numpy(matrix.astype(np.float64 if dtype == torch.float64 else np.float32)).to(
             device
         )

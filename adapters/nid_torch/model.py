@@ -52,10 +52,11 @@ class TorchPredictor(Predictor):
         self.output = declared_output(model) if output == "auto" else output
         if self._inputs == "matrix":
             check_exact_ids(schema, home(model)[1])
+        self._home = Home(model)
 
     def __call__(self, rows: FloatMatrix) -> npt.NDArray[Any]:
         """Return the model's output for rows (n, p)."""
-        device, dtype = home(self._model)
+        device, dtype = self._home()
         args, kwargs = batch(rows, self._schema, self._inputs, device, dtype)
         with untouched(self._model), torch.no_grad():
             return scores(self._model(*args, **kwargs))
@@ -69,7 +70,9 @@ def untouched(model: nn.Module) -> Iterator[None]:
     """
     training = [module for module in model.modules() if module.training]
     cpu = torch.get_rng_state()
-    gpus = {tensor.device for tensor in model.parameters() if tensor.is_cuda}
+    # Walking the parameters costs as much as a small model's prediction: only where there is a GPU in use.
+    used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    gpus = {tensor.device for tensor in model.parameters() if tensor.is_cuda} if used else set()
     states = [(gpu, torch.cuda.get_rng_state(gpu)) for gpu in gpus]
     try:
         for module in training:
@@ -90,6 +93,27 @@ def home(model: nn.Module) -> tuple[torch.device, torch.dtype]:
         return torch.device("cpu"), torch.float32
     double = any(parameter.dtype == torch.float64 for parameter in model.parameters())
     return first.device, torch.float64 if double else torch.float32
+
+
+class Home:
+    """:func:`home` of one model, worked out again only when its first parameter has moved or changed its dtype.
+
+    Args:
+        model: The model.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._first: tuple[torch.device, torch.dtype] | None = None
+        self._home = home(model)
+
+    def __call__(self) -> tuple[torch.device, torch.dtype]:
+        """Return device and input dtype."""
+        first = next(itertools.chain(self._model.parameters(), self._model.buffers()), None)
+        seen = None if first is None else (first.device, first.dtype)
+        if seen != self._first:
+            self._first, self._home = seen, home(self._model)
+        return self._home
 
 
 def batch(
