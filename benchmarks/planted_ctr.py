@@ -38,6 +38,7 @@ from nid_plugins.simulate import SimulatedLog, World
 Sets = list[frozenset[str]]
 INSTANCES = {"least_squares": 300, "archdetect": 300, "nid": 64, "gradient_nid": 64}
 PERTURBATIONS = 1500
+PATIENCE = 3
 BASELINES = ("mode", "oov", "sample", "zero_embedding")
 
 
@@ -109,8 +110,9 @@ def train(
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3, fused=True)
     generator = torch.Generator().manual_seed(seed)
     x, y = data["train"]
-    best, lowest, worse = copy.deepcopy(model.state_dict()), np.inf, 0
-    for passes in range(1, epochs + 1):
+    best, lowest, worse, passes = copy.deepcopy(model.state_dict()), np.inf, 0, 0
+    while passes < epochs and worse < PATIENCE:
+        passes += 1
         model.train()
         for rows in torch.randperm(len(x), generator=generator).split(512):
             loss = loss_of(model(x[rows])[:, 0], y[rows]) + penalty(model) / 512
@@ -125,8 +127,6 @@ def train(
             continue
         worse += 1
         model.load_state_dict(best)
-        if worse == 3:
-            break
         for group in optimiser.param_groups:
             group["lr"] *= 0.2
     model.load_state_dict(best)

@@ -12,7 +12,11 @@ from nid_plugins.metrics import auc
 from nid_plugins.simulate import simulate
 
 log = simulate(30_000, seed=0)  # any log will do: a dict of arrays, or a pandas, Polars or Arrow table
-train, valid, test = log.rows(slice(0, 20_000)), log.rows(slice(20_000, 25_000)), log.rows(slice(25_000, None))
+train, valid, test = (
+    log.rows(slice(0, 20_000)),
+    log.rows(slice(20_000, 25_000)),
+    log.rows(slice(25_000, None)),
+)
 columns = [
     SparseFeat(f.name, f.cardinality, 8) if isinstance(f, nid.SparseField) else DenseFeat(f.name)
     for f in log.schema

@@ -55,7 +55,7 @@ def test_the_quick_start_runs(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     before, after = (
-        float(re.search(rf"^{name} (0\.\d+)$", done.stdout, re.M)[1]) for name in ("before", "after")
+        float(re.search(rf"^{name} (0\.\d+)$", done.stdout, re.MULTILINE)[1]) for name in ("before", "after")
     )
     assert after > before > 0.6
     assert (tmp_path / "crosses" / "crosses.json").exists()
