@@ -80,7 +80,7 @@ def _as_array(name: object, values: Any) -> npt.NDArray[Any]:
         if str(values.dtype) == "torch.bfloat16":  # which NumPy has not
             values = values.float()
     if isinstance(values, np.ma.MaskedArray) and values.mask.any():
-        values = values.astype(np.float64).filled(np.nan)
+        values = np.ma.filled(values.astype(np.float64), np.nan)
     try:
         array = np.asarray(values)
     except ValueError as error:  # lists of different lengths
