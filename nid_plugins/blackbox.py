@@ -84,6 +84,8 @@ class BlackBox:
     def _checked(self, raw: Any, part: slice) -> npt.NDArray[np.float64]:
         n = part.stop - part.start
         array = np.asarray(raw)
+        if array.shape == () and n == 1 and array.dtype.kind != "O":  # a model that ends in squeeze()
+            array = array.reshape(1)
         if array.shape not in {(n,), (n, 1)}:
             raise ModelError(
                 "the model's output has the wrong shape",
@@ -153,6 +155,8 @@ class _CallablePredictor(Predictor):
         out = self._function(*args, **kwargs)
         if hasattr(out, "detach"):
             out = out.detach().cpu()
+            if str(out.dtype) == "torch.bfloat16":  # which NumPy has not
+                out = out.float()
         return np.asarray(out)
 
 
@@ -224,8 +228,8 @@ def wrap(
         raise SettingError(
             "unknown output", received=repr(output), expected='"auto", "probability" or "logit"'
         )
-    if not 0 < epsilon < 0.5:
-        raise SettingError("epsilon out of range", received=epsilon, expected="0 < epsilon < 0.5")
+    if not isinstance(epsilon, float) or not 0 < epsilon < 0.5:
+        raise SettingError("epsilon out of range", received=repr(epsilon), expected="0 < epsilon < 0.5")
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise SettingError(
             "batch_size out of range", received=repr(batch_size), expected="a positive integer"

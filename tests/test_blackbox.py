@@ -102,6 +102,19 @@ def test_shapes_that_are_one_score_a_row(shape):
     )
 
 
+def test_a_single_row_may_come_back_without_a_dimension():
+    box = nid.wrap(lambda c: np.squeeze(c["price"]), SCHEMA, output="logit", batch_size=2)
+    np.testing.assert_array_equal(box.logits(FRAME), FRAME["price"])  # the last batch has one row
+
+
+def test_a_callable_may_return_bfloat16():
+    torch = pytest.importorskip("torch")
+    box = nid.wrap(
+        lambda c: torch.full((len(c["price"]),), 0.5, dtype=torch.bfloat16), SCHEMA, output="logit"
+    )
+    assert box.logits(FRAME).tolist() == [0.5] * 3
+
+
 # What models do wrong
 
 
@@ -285,6 +298,7 @@ def test_embeddings_cannot_be_zeroed_where_the_adapter_does_not_say_how(adapted)
         (linear, {"output": "logits"}, nid.SettingError, "unknown output; received: 'logits'"),
         (linear, {"output": "logit", "epsilon": 0.0}, nid.SettingError, "epsilon out of range"),
         (linear, {"output": "logit", "epsilon": 0.5}, nid.SettingError, "epsilon out of range"),
+        (linear, {"output": "logit", "epsilon": "small"}, nid.SettingError, "epsilon out of range"),
         (linear, {"output": "logit", "batch_size": 0}, nid.SettingError, "batch_size out of range"),
         (linear, {"output": "logit", "batch_size": 2.0}, nid.SettingError, "batch_size out of range"),
         (
