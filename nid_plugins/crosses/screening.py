@@ -9,19 +9,17 @@ regression in the same spirit.)
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nid_plugins.crosses.features import CrossFeatures
 from nid_plugins.crosses.held_out import Floats, HeldOutBase, Ids
 from nid_plugins.crosses.offsets import softplus
 from nid_plugins.crosses.screen_report import ScreenedCross, ScreenReport
 from nid_plugins.errors import FrameError, SettingError
 from nid_plugins.frames import read_label, read_matrix
-
-if TYPE_CHECKING:
-    from nid_plugins.crosses.features import CrossFeatures
 
 
 def screen(
@@ -73,6 +71,14 @@ def screen(
             or a logit is not finite.
         SettingError: An option is out of range.
     """
+    if not isinstance(crosses, CrossFeatures):
+        raise SettingError(
+            "not crosses",
+            received=type(crosses).__name__,
+            expected="CrossFeatures",
+            hint="Call nid.fit_crosses on the report or the pairs first",
+        )
+    _check_seed(seed)
     rows = read_matrix(frame, crosses.schema, missing=True, known_only=False)
     y = read_label(label, frame, len(rows))
     logits = _checked_logits(base_logits, len(rows))
@@ -216,6 +222,11 @@ def _checked_logits(base_logits: npt.ArrayLike, n: int) -> Floats:
             hint="nid.wrap clips saturated probabilities; a model that returns NaN must be repaired",
         )
     return logits
+
+
+def _check_seed(seed: object) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise SettingError("seed out of range", received=repr(seed), expected="a non-negative integer")
 
 
 def _check_options(l2: object, picks: object) -> None:

@@ -167,7 +167,11 @@ def _settings(
             received=type(detector).__name__,
             expected="a detector's name or a Detector object",
         )
-    found = found.configured(**dict(options or {}))
+    if options is not None and not isinstance(options, Mapping):
+        raise SettingError(
+            "not options of a detector", received=repr(options), expected='a dict, e.g. {"linear": False}'
+        )
+    found = found.configured(**(options or {}))
     settings = DetectSettings(
         found.name,
         found.options(),

@@ -56,8 +56,10 @@ class DetectSettings:
                 received=f'rank="gain", prune={self.prune!r}',
                 expected='prune="gain", or rank="count"',
             )
-        if not 0 <= self.min_gain < 1:
-            raise SettingError("min_gain out of range", received=self.min_gain, expected="0 <= min_gain < 1")
+        if not isinstance(self.min_gain, int | float) or not 0 <= self.min_gain < 1:
+            raise SettingError(
+                "min_gain out of range", received=repr(self.min_gain), expected="0 <= min_gain < 1"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings JSON-ready."""

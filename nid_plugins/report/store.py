@@ -60,6 +60,8 @@ def save(report: InteractionReport, path: str | os.PathLike[str]) -> None:
             f"the report holds what JSON cannot: {error}",
             expected="settings and detector options that are finite numbers, text, lists or None",
         ) from error
+    if not target.name or target.is_dir():
+        raise ArtefactError("the report cannot be written: a folder has this name", received=str(target))
     part = target.with_name(target.name + f".{os.getpid()}.part")
     try:
         part.write_text(text + "\n", encoding="utf-8")

@@ -291,6 +291,9 @@ def test_bad_input(world):
         ({"l2": "1"}, "l2"),
         ({"picks": 0}, "picks"),
         ({"picks": 1.0}, "picks"),
+        ({"seed": -1}, "seed"),
+        ({"seed": "1"}, "seed"),
+        ({"crosses": [("a", "b")]}, "not crosses"),
     ],
 )
 def test_bad_options(world, option, match):

@@ -279,6 +279,8 @@ BAD_SETTINGS = [
     ({"min_gain": -0.1}, "min_gain out of range"),
     ({"min_gain": 1.0}, "min_gain out of range"),
     ({"min_gain": float("nan")}, "min_gain out of range"),
+    ({"min_gain": "little"}, "min_gain out of range"),
+    ({"options": 3}, "not options of a detector"),
     ({"detector": "oracle"}, "unknown detector.*'archdetect', 'gradient_nid', 'least_squares', 'nid'"),
     ({"detector": 3}, "not a detector"),
     ({"options": {"depth": 3}}, "'least_squares' has no option 'depth'.*orders"),

@@ -188,3 +188,11 @@ def test_a_damaged_file_is_refused(path, what):
     edit(path, DAMAGE[what])
     with pytest.raises(nid.ArtefactError, match="the report is damaged"):
         InteractionReport.load(path)
+
+
+def test_a_folder_is_no_place_for_a_report(path, tmp_path, monkeypatch):
+    report = InteractionReport.load(path)
+    monkeypatch.chdir(tmp_path)
+    for target in (tmp_path, "."):
+        with pytest.raises(nid.ArtefactError, match="a folder has this name"):
+            report.save(target)
