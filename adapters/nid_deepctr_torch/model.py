@@ -179,8 +179,14 @@ def check_single_task(model: Any) -> None:
     """Check that a model has one output.
 
     Raises:
-        UnsupportedError: It has several.
+        UnsupportedError: It has several, or is not a DeepCTR-Torch model.
     """
+    if not hasattr(model, "feature_index"):
+        raise UnsupportedError(
+            "not a DeepCTR-Torch model",
+            received=type(model).__qualname__,
+            expected="a model of feature columns",
+        )
     tasks = getattr(model, "num_tasks", 1)
     if tasks != 1:
         raise UnsupportedError(

@@ -48,6 +48,8 @@ class CrossIds(nn.Module):
         tensor([[17]], dtype=torch.int32)
     """
 
+    nid_constant = True  # forward writes to no buffer
+
     signature: Tensor
     edge_bits: Tensor
     edge_counts: Tensor

@@ -39,6 +39,8 @@ class KeyLookup(nn.Module):
         sizes: V of each cross.
     """
 
+    nid_constant = True  # forward writes to no buffer
+
     keys: Tensor
     salt: Tensor
     bucket_mask: Tensor

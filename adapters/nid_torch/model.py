@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from nid_plugins.adapter import Output, Predictor
 from nid_plugins.blackbox import arguments
-from nid_plugins.errors import ModelError, SchemaError, SettingError
+from nid_plugins.errors import ModelError, SchemaError, SettingError, UnsupportedError
 
 if TYPE_CHECKING:
     from nid_plugins.frames import FloatMatrix
@@ -41,11 +41,16 @@ class TorchPredictor(Predictor):
     Raises:
         SettingError: ``inputs`` is unknown, or does not fit the model's signature.
         SchemaError: Ids of a field would be rounded in a float32 matrix.
+        UnsupportedError: Not a module.
     """
 
     def __init__(
         self, model: nn.Module, schema: FeatureSchema, *, inputs: Inputs = "auto", output: Output = "auto"
     ) -> None:
+        if not isinstance(model, nn.Module):
+            raise UnsupportedError(
+                "not a PyTorch model", received=type(model).__qualname__, expected="torch.nn.Module"
+            )
         self._model = model
         self._schema = schema
         self._inputs = resolve_inputs(model, schema) if inputs == "auto" else check_inputs(inputs)
@@ -64,15 +69,19 @@ class TorchPredictor(Predictor):
 
 @contextlib.contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
-    """Put a model in eval mode for a while; then restore the mode of every submodule and torch's random state.
+    """Put a model in eval mode for a while; then restore the mode of every submodule, buffers and torch's random state.
 
     Flags are set directly: ``train`` and ``eval`` may be overridden with side effects.
     """
     training = [module for module in model.modules() if module.training]
+    buffers = [
+        (module, name, tensor, tensor.clone())
+        for module in model.modules()
+        if not getattr(module, "nid_constant", False)
+        for name, tensor in module.named_buffers(recurse=False)
+    ]
     cpu = torch.get_rng_state()
-    # Walking the parameters costs as much as a small model's prediction: only where there is a GPU in use.
-    used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    gpus = {tensor.device for tensor in model.parameters() if tensor.is_cuda} if used else set()
+    gpus = {tensor.device for tensor in model.parameters() if tensor.is_cuda}
     states = [(gpu, torch.cuda.get_rng_state(gpu)) for gpu in gpus]
     try:
         for module in training:
@@ -81,9 +90,20 @@ def untouched(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+        _restore(buffers)
         torch.set_rng_state(cpu)
         for gpu, state in states:
             torch.cuda.set_rng_state(state, gpu)
+
+
+@torch.no_grad()
+def _restore(buffers: list[tuple[nn.Module, str, Tensor, Tensor]]) -> None:
+    # Some models count or keep statistics whatever their mode.
+    for module, name, tensor, before in buffers:
+        if getattr(module, name, None) is not tensor:
+            setattr(module, name, tensor)
+        if not torch.equal(tensor, before):
+            tensor.copy_(before)
 
 
 def home(model: nn.Module) -> tuple[torch.device, torch.dtype]:

@@ -82,6 +82,11 @@ def test_columns_without_a_counterpart_are_named():
         ADAPTER.predictor(din, FeatureSchema([SparseField("item", 12)]))
 
 
+def test_what_is_no_deepctr_model_is_refused_when_the_adapter_is_asked_for_by_name(log):
+    with pytest.raises(UnsupportedError, match="not a DeepCTR-Torch model"):
+        ADAPTER.predictor(nn.Linear(4, 1), log.schema)
+
+
 def test_the_nearest_class_wins():
     manager = PluginManager(builtins={}, entry_points=False)
     import nid_deepctr_torch.plugin

@@ -146,6 +146,28 @@ def test_the_model_is_left_as_it_was(log, unchanged):
     assert (first == second).all(), "dropout was off"
 
 
+def test_buffers_a_model_writes_in_eval_mode_are_put_back(log, unchanged):
+    class Counting(Matrix):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("calls", torch.zeros(()))
+            self.register_buffer("last", torch.zeros(1))
+
+        def forward(self, x):
+            self.calls += 1
+            self.last = x.mean().reshape(1)
+            return super().forward(x)
+
+    model = Counting()
+    with unchanged(model):
+        TorchPredictor(model, log.schema)(log.rows)
+
+
+def test_what_is_no_module_is_refused_when_the_adapter_is_asked_for_by_name(log):
+    with pytest.raises(UnsupportedError, match="not a PyTorch model"):
+        TorchAdapter().predictor(len, log.schema)
+
+
 def test_a_model_that_raises_is_left_as_it_was(log, unchanged):
     class Broken(Matrix):
         def forward(self, x):
