@@ -16,9 +16,9 @@ from nid_torch.inject import check_tower_options, copied
 from nid_torch.layers import CrossIds, CrossTower, check_embeddings, positive
 from nid_torch.model import FLOAT32_IDS, check_exact_ids, home
 
-from nid_deepctr_torch.layers import Builder, Rebuilt, Residual, crossed_class
+from nid_deepctr_torch.layers import Builder, Rebuilt, Residual, crossed_class, table_of
 from nid_deepctr_torch.model import check_single_task, schema_of, task_output
-from nid_plugins.errors import ModelError, NidWarning, SchemaError, SettingError, UnsupportedError
+from nid_plugins.errors import ModelError, NidError, NidWarning, SchemaError, SettingError, UnsupportedError
 from nid_plugins.schema import SparseField
 
 if TYPE_CHECKING:
@@ -117,6 +117,20 @@ def _add_to_optimiser(target: Any, parameters: list[nn.Parameter]) -> None:
         )
 
 
+def check_rebuild_options(options: Mapping[str, Any]) -> None:
+    """Check the names of options meant for :func:`rebuild`.
+
+    Raises:
+        SettingError: An option it does not have.
+    """
+    allowed = [name for name in inspect.signature(rebuild).parameters if name not in {"builder", "crosses"}]
+    unknown = sorted(set(options) - set(allowed))
+    if unknown:
+        raise SettingError(
+            'unknown option of inject with mode="rebuild"', received=unknown, expected=f"of {allowed}"
+        )
+
+
 def rebuild(
     builder: Builder,
     crosses: CrossFeatures,
@@ -156,7 +170,16 @@ def rebuild(
         for name, size in zip(names, crosses.vocabulary_sizes, strict=True)
     ]
     with _random_state_kept():
-        model = builder([*linear, *added], [*deep, *added])
+        try:
+            model = builder([*linear, *added], [*deep, *added])
+        except NidError:
+            raise
+        except Exception as error:
+            raise ModelError(
+                f"the builder raised {type(error).__name__}: {error}",
+                expected="a function of (linear columns, deep columns), e.g. lambda linear, deep: DeepFM(linear, deep)",
+                hint="Call it with these columns by hand",
+            ) from error
     if not isinstance(model, BaseModel) or isinstance(model, Rebuilt):
         raise ModelError(
             "the builder does not return a fresh DeepCTR-Torch model",
@@ -191,7 +214,14 @@ def _without_crosses(
     model.register_buffer("nid_order", torch.tensor(order, device=device), persistent=False)
     with torch.no_grad():
         for name, values in given.items():
-            table = model.embedding_dict[names[crosses.names.index(name)]].weight
+            table = table_of(model, names[crosses.names.index(name)])
+            if table.shape != values.shape:
+                raise SettingError(
+                    f"embeddings of cross {name!r} do not fit the fresh model",
+                    received=values.shape,
+                    expected=tuple(table.shape),
+                    hint="The builder uses the crosses in the linear part only",
+                )
             table.copy_(torch.from_numpy(values))
     return model
 

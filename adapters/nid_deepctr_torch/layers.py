@@ -125,6 +125,13 @@ def _blank(kinds: tuple[str, ...], base: Any) -> Any:
     return base.__new__(base)
 
 
+def table_of(model: Any, column: str) -> Tensor:
+    """Return the embedding table of a column: that of the deep part, or of the linear part if only that has it."""
+    tables = model.embedding_dict if column in model.embedding_dict else model.linear_model.embedding_dict
+    weight: Tensor = tables[column].weight
+    return weight
+
+
 def embeddings_of(model: nn.Module) -> dict[str, npt.NDArray[np.float32]]:
     """Return the embeddings of a model's injected crosses; empty when there are none.
 
@@ -137,8 +144,7 @@ def embeddings_of(model: nn.Module) -> dict[str, npt.NDArray[np.float32]]:
             found.update(module.cross_embeddings())
         if isinstance(module, Rebuilt):
             for name, column in zip(module.nid_rebuilt, module.nid_columns, strict=True):
-                table = module.embedding_dict[column].weight
-                found[name] = table.detach().to("cpu", torch.float32, copy=True).numpy()
+                found[name] = table_of(module, column).detach().to("cpu", torch.float32, copy=True).numpy()
     return found
 
 

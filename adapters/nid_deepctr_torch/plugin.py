@@ -54,9 +54,12 @@ class DeepCTRTorchAdapter(Adapter):
 
     def inject(self, model: Any, crosses: CrossFeatures, *, mode: str, **options: Any) -> Any:
         """Return a model that has the crosses; see :mod:`nid_deepctr_torch.inject`."""
-        from nid_deepctr_torch.inject import rebuild, residual
+        from nid_deepctr_torch.inject import check_rebuild_options, rebuild, residual
 
-        return (rebuild if mode == "rebuild" else residual)(model, crosses, **options)
+        if mode != "rebuild":
+            return residual(model, crosses, **options)
+        check_rebuild_options(options)
+        return rebuild(model, crosses, **options)
 
     def cross_embeddings(self, model: Any) -> dict[str, npt.NDArray[np.float32]]:
         """Return the embeddings of the crosses of an injected model."""

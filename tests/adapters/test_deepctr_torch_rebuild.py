@@ -27,6 +27,7 @@ from nid_plugins.schema import DenseField, FeatureSchema, SparseField
 
 ADAPTER = DeepCTRTorchAdapter()
 SPARSE_ONLY = {"AFM", "CCPM"}
+SITE_ITEM = 55  # combinations of the first cross
 
 
 def columns(name="", dim=4):
@@ -242,11 +243,33 @@ def test_names_with_dots(log):
     assert target.predict(frame).shape == (len(log.label), 1)
 
 
+def test_crosses_in_the_wide_part_only(log):
+    target = ADAPTER.inject(
+        lambda a, b: zoo.WDL(a, columns(), dnn_hidden_units=(8,)),
+        log.crosses,
+        mode="rebuild",
+        columns=columns(),
+    )
+    found = ADAPTER.cross_embeddings(target)
+    assert [values.shape for values in found.values()] == [
+        (size + 1, 1) for size in log.crosses.vocabulary_sizes
+    ]
+
+
 @pytest.mark.parametrize(
     ("builder", "options", "error", "message"),
     [
         (lambda a, b: nn.Linear(3, 1), {}, ModelError, "fresh DeepCTR-Torch model.*Linear"),
         (lambda a, b: zoo.DeepFM(columns(), columns()), {}, ModelError, "leaves crosses out"),
+        (lambda a, b: 1 / 0, {}, ModelError, "the builder raised ZeroDivisionError"),
+        (lambda: None, {}, ModelError, "the builder raised TypeError.*linear columns, deep columns"),
+        (BUILDERS["DeepFM"], {"frozen": True}, SettingError, "unknown option.*'frozen'.*embedding_dim"),
+        (
+            lambda a, b: zoo.WDL(a, columns()),
+            {"embeddings": {"site__x__item": np.zeros((SITE_ITEM + 1, 4))}},
+            SettingError,
+            "linear part only",
+        ),
         (BUILDERS["DeepFM"], {"columns": []}, SettingError, "neither"),
         (BUILDERS["DeepFM"], {"columns": ["site"]}, SettingError, "neither"),
         (BUILDERS["DeepFM"], {"columns": columns()[:3]}, SchemaError, "'hour'.*not a column"),
