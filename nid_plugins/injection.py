@@ -37,7 +37,7 @@ def inject(
         SettingError: Unknown mode, not crosses, or ``columns`` and ``mode`` do not go together.
         UnsupportedError: No adapter claims the model or the columns, or it cannot inject.
     """
-    if mode not in {"residual", "rebuild"}:
+    if mode not in ("residual", "rebuild"):
         raise SettingError(
             "unknown mode of injection", received=repr(mode), expected='"residual" or "rebuild"'
         )

@@ -74,6 +74,7 @@ class CrossIds(nn.Module):
         self.lookup = KeyLookup([cross.keys for cross in crosses.crosses])
         self._buffer("cardinalities", [[field.cardinality] for field in sparse])
         self._buffer("sparse_at", [at[field.name] for field in sparse])
+        self._width = 1 + max(at[name] for name in self.fields)
         self._buffer("dense_at", [at[name] for name in dense])
         self._set_edges([crosses.edges[name] for name in dense])
         self._set_members(crosses)
@@ -120,6 +121,13 @@ class CrossIds(nn.Module):
     def _values(self, inputs: Tensor | Mapping[str, Tensor], names: tuple[str, ...], at: Tensor) -> Tensor:
         """Return the fields' values, shape (fields, n): rows of a field are contiguous."""
         if isinstance(inputs, Tensor):
+            if inputs.ndim != 2 or inputs.shape[1] < self._width:
+                raise FrameError(
+                    "the input lacks a member of a cross",
+                    received=f"shape {tuple(inputs.shape)}",
+                    expected=f"shape (n, p), p at least {self._width}",
+                    hint="Pass every field the crosses were fitted on, in the schema's order",
+                )
             return inputs.detach().t().index_select(0, at)
         columns = [_column(inputs, name).detach() for name in names]
         kinds = {column.is_floating_point() for column in columns}

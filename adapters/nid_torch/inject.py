@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nid_plugins.errors import ModelError, NidWarning, SettingError, UnsupportedError
+from nid_plugins.errors import FrameError, ModelError, NidWarning, SettingError, UnsupportedError
 from nid_plugins.schema import SparseField
 from nid_torch.layers import CrossTower
 from nid_torch.model import (
@@ -107,6 +107,8 @@ class CrossedModule(nn.Module):
                 if keyword in kwargs:
                     columns[name] = kwargs[keyword]
             return columns
+        if not args and not kwargs:
+            raise FrameError("the model was called without inputs", expected="what the base takes")
         first: Tensor | Mapping[str, Tensor] = args[0] if args else next(iter(kwargs.values()))
         return first
 
@@ -124,7 +126,8 @@ def crossed_class(base: type[nn.Module]) -> type[CrossedModule]:
         def forward(self: CrossedModule, *args: Any, **kwargs: Any) -> Tensor:
             return CrossedModule.forward(self, *args, **kwargs)
 
-        with contextlib.suppress(TypeError, ValueError):  # e.g. compiled to C++: any arguments, then
+        # Of what is compiled the class may not know the signature: any arguments, then.
+        with contextlib.suppress(TypeError, ValueError, AttributeError):
             forward.__signature__ = inspect.signature(base.forward)  # type: ignore[attr-defined]
         forward.__doc__ = CrossedModule.forward.__doc__
         body = {"forward": forward, "__module__": __name__}
@@ -145,11 +148,12 @@ def corrected(out: Tensor, delta: Tensor, output: Output) -> Tensor:
     finite, and can still be moved; the sum is clipped to [0, 1].
 
     Args:
-        out: Shape (n,) or (n, 1).
+        out: Shape (n,) or (n, 1); or () for one row.
         delta: Shape (n, 1).
         output: What ``out`` is.
     """
-    delta = (delta if out.ndim == 2 else delta.squeeze(1)).to(out.dtype)
+    # A base that ends in squeeze() makes a scalar of one row.
+    delta = (delta if out.ndim == 2 else delta.squeeze(1) if out.ndim == 1 else delta.squeeze()).to(out.dtype)
     if output != "probability":
         return out + delta
     logit = torch.logit(out, eps=torch.finfo(out.dtype).eps)
@@ -185,7 +189,7 @@ def inject(
         SettingError: An option is out of its domain.
         SchemaError: Ids of a member would be rounded in a float32 matrix.
         ModelError: The model fails on rows of the schema, or does not return one score a row.
-        UnsupportedError: The model cannot be copied.
+        UnsupportedError: The model cannot be copied, or has one of these crosses already.
     """
     check_tower_options(tower)
     schema = crosses.schema
@@ -196,6 +200,19 @@ def inject(
             received="extract=None",
             expected="a function of the model's arguments that returns a dict of field name to tensor",
             hint="It is what finds the members of the crosses in the model's inputs",
+        )
+    if extract is not None and not callable(extract):
+        raise SettingError(
+            "extract is not callable", received=repr(extract), expected="a function of the model's arguments"
+        )
+    taken = sorted(
+        {name for m in model.modules() if isinstance(m, CrossTower) for name in m.names} & set(crosses.names)
+    )
+    if taken:
+        raise UnsupportedError(
+            "the model has these crosses already",
+            received=taken,
+            hint="Go on training the injected model, or inject into the original one",
         )
     device, dtype = home(model)
     if inputs == "matrix" and extract is None:
@@ -295,8 +312,22 @@ def probed_output(
             expected="(n,) or (n, 1)",
             hint="Wrap it in a module that picks one output",
         )
+    if out.dtype.kind != "f":
+        raise ModelError(
+            "the model's output cannot be corrected",
+            received=f"dtype {out.dtype}",
+            expected="real floating-point scores",
+            hint="Return the score itself, not the class it stands for",
+        )
     if output != "auto":
         return output
+    if np.isnan(out).all():
+        raise ModelError(
+            "the model returned NaN",
+            received=f"{len(rows)} of {len(rows)} rows drawn from the crosses' schema",
+            expected="finite scores",
+            hint="Check the model's weights and the scale of dense fields",
+        )
     if np.nanmin(out, initial=np.inf) < 0 or np.nanmax(out, initial=-np.inf) > 1:
         return "logit"
     if declared_output(model) == "auto":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +16,6 @@ from nid_plugins.errors import SettingError
 from nid_torch.ids import CrossIds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from nid_plugins.crosses import CrossFeatures
 
 __all__ = ["CrossEmbedding", "CrossIds", "CrossTower"]
@@ -124,6 +123,10 @@ class CrossTower(nn.Module):
         self.embedding = CrossEmbedding(crosses.vocabulary_sizes, dim, dtype=dtype)
         self.dropout = nn.Dropout(fraction("dropout", dropout, below=1.0))
         width = len(crosses) * self.embedding.dim
+        if isinstance(hidden, str) or not isinstance(hidden, Sequence):
+            raise SettingError("hidden is not a list of widths", received=repr(hidden), expected="e.g. (32,)")
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+            raise SettingError("seed out of range", received=repr(seed), expected="an integer")
         widths = [width, *(positive("hidden", own) for own in hidden)]
         self.projection = _linear(width, 1, dtype)
         self.mlp = nn.Sequential()
@@ -153,7 +156,7 @@ class CrossTower(nn.Module):
 
     @torch.no_grad()
     def _reset(self, seed: int, given: Mapping[str, npt.NDArray[Any]]) -> None:
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(int(seed))
         dim = self.embedding.dim
         # Unit norm a cross, on average: under SGD an embedding then learns as fast as a weight of a linear model.
         self.projection.weight.normal_(std=dim**-0.5, generator=generator)
@@ -179,8 +182,15 @@ def check_embeddings(
     """Return given embeddings as float64 arrays, having checked them.
 
     Raises:
-        SettingError: An unknown cross, a wrong shape, or values that are not finite.
+        SettingError: Not a mapping, an unknown cross, a wrong shape, or values that are not finite.
     """
+    if embeddings is not None and not isinstance(embeddings, Mapping):
+        raise SettingError(
+            "embeddings are not given by name",
+            received=type(embeddings).__name__,
+            expected="a dict of cross name to array",
+            hint="Pass what nid.cross_embeddings returns",
+        )
     out: dict[str, npt.NDArray[np.float64]] = {}
     for name, values in (embeddings or {}).items():
         if name not in names:

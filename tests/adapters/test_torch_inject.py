@@ -12,7 +12,7 @@ from nid_torch.model import TorchPredictor
 from nid_torch.plugin import TorchAdapter
 from torch import nn
 
-from nid_plugins.errors import ModelError, NidWarning, SchemaError, SettingError, UnsupportedError
+from nid_plugins.errors import FrameError, ModelError, NidWarning, SchemaError, SettingError, UnsupportedError
 from nid_plugins.schema import FeatureSchema, SparseField
 
 KINDS = ("matrix", "mapping", "positional")
@@ -217,6 +217,13 @@ def test_a_saturated_base_can_still_be_moved():
     [
         ("Two", {}, ModelError, r"\(256, 2\)"),
         ("Narrow", {}, ModelError, "RuntimeError"),
+        ("Classes", {}, ModelError, "cannot be corrected.*int64"),
+        ("Complex", {}, ModelError, "cannot be corrected.*complex64"),
+        ("Broken", {}, ModelError, "returned NaN"),
+        ("Matrix", {"hidden": 8}, SettingError, "hidden"),
+        ("Matrix", {"seed": "one"}, SettingError, "seed"),
+        ("Matrix", {"embeddings": [1]}, SettingError, "by name"),
+        ("Matrix", {"extract": 3}, SettingError, "extract"),
         ("Uncopyable", {}, UnsupportedError, "cannot be copied"),
         ("Matrix", {"inputs": "rows"}, SettingError, "rows"),
         ("Matrix", {"output": "score"}, SettingError, "score"),
@@ -240,6 +247,36 @@ def test_members_that_float32_would_round_are_refused(log):
     with pytest.raises(SchemaError, match="rounded"):
         inject(nn.Linear(2, 1), crosses)
     assert inject(nn.Linear(2, 1).double(), crosses, output="logit")
+
+
+def test_one_row_of_a_base_that_squeezes_all_dimensions_keeps_its_shape(nets, log):
+    class Squeezing(nets.Matrix):
+        def forward(self, x):
+            return super().forward(x).squeeze()
+
+    model = Squeezing().eval()
+    target = inject(model, log.crosses)
+    (x,) = nets.arguments("matrix", log)
+    for n in (1, 2):
+        got = target(x[:n])
+        assert got.shape == model(x[:n]).shape
+        assert torch.equal(got, model(x[:n]))
+
+
+def test_inputs_without_the_members_are_refused(nets, log):
+    target = inject(nets.Matrix(), log.crosses)
+    (x,) = nets.arguments("matrix", log)
+    with pytest.raises(FrameError, match=r"lacks a member.*\(200, 2\)"):
+        target(x[:, :2])
+    with pytest.raises(FrameError, match="without inputs"):
+        target()
+
+
+def test_a_scripted_model(log):
+    model = torch.jit.script(nn.Sequential(nn.Linear(4, 1), nn.Sigmoid())).eval()
+    target = inject(model, log.crosses, output="probability")
+    x = torch.from_numpy(log.rows[:50]).float()
+    assert torch.equal(target(x), model(x))
 
 
 def test_gradients_reach_a_matrix_input(nets, log):

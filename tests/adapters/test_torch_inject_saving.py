@@ -14,6 +14,8 @@ from nid_torch.inject import CrossedModule, inject
 from nid_torch.plugin import TorchAdapter
 from torch import nn
 
+from nid_plugins.errors import UnsupportedError
+
 KINDS = ("matrix", "mapping", "positional")
 
 
@@ -75,6 +77,12 @@ def test_injecting_twice_adds_two_towers(nets, log):
     assert isinstance(second.base, CrossedModule)
     assert torch.equal(second.eval()(*args), first.eval()(*args))
     assert set(TorchAdapter().cross_embeddings(second)) == set(log.crosses.names[:2])
+
+
+def test_injecting_the_same_cross_twice_is_refused(nets, log):
+    first = inject(nets.Matrix(), log.crosses.select([0, 1]))
+    with pytest.raises(UnsupportedError, match="has these crosses already.*site__x__item"):
+        inject(first, log.crosses)
 
 
 def test_the_signature_is_the_bases(nets, log):

@@ -48,6 +48,23 @@ class Two(Matrix):
         return super().forward(x).repeat(1, 2)
 
 
+class Classes(Matrix):
+    """Returns 0 or 1, not a score."""
+
+    def forward(self, x):
+        return (super().forward(x) > 0.5).long()
+
+
+class Complex(Matrix):
+    def forward(self, x):
+        return super().forward(x).to(torch.complex64)
+
+
+class Broken(Matrix):
+    def forward(self, x):
+        return super().forward(x) * torch.nan
+
+
 class Uncopyable(Matrix):
     def __init__(self):
         super().__init__()
