@@ -7,8 +7,8 @@ Differences are paired: the same target, seed, split and test rows. Two interval
     Amazon seeds have test rows of their own, so this holds chance in rows, splits, crosses and weights. On Criteo they
     share them, so it holds chance in crosses and weights alone.
 ``rows``
-    Bootstrap over seeds and, within each, over test rows (the same rows for both arms and all targets): what another
-    sample of rows from the same days would show.
+    Bootstrap over test rows, the same draw for both arms and all targets: what another sample of rows from the same days
+    would show. Where all seeds share their test rows, one draw serves them all, and seeds are drawn as well.
 """
 
 from __future__ import annotations
@@ -58,15 +58,22 @@ def differences(runs: list[dict[str, Any]], metric: str, rival: str, target: str
 
 
 def row_bootstrap(
-    labels: dict[int, Floats], logits: dict[tuple[str, str, int], Floats], rival: str, metric: str, draws: int
+    labels: dict[int, Floats],
+    logits: dict[tuple[str, str, int], Floats],
+    rival: str,
+    metric: str,
+    *,
+    shared: bool,
+    draws: int = RESAMPLES,
 ) -> tuple[float, float]:
-    """Return the 95 % percentile interval of glider less rival, targets averaged, over seeds and test rows.
+    """Return the 95 % percentile interval of glider less rival, targets averaged, over test rows.
 
     Args:
         labels: Of the test rows of each seed.
         logits: By target, arm and seed.
         rival: The other arm.
         metric: ``"auc"`` or ``"log_loss"``.
+        shared: Whether all seeds have the same test rows: then one draw of rows serves all, and seeds are drawn too.
         draws: Resamples.
     """
     rng = np.random.default_rng(0)
@@ -79,14 +86,21 @@ def row_bootstrap(
     seeds = sorted(pairs)
     found = []
     for _ in range(draws):
+        counts = _resampled(labels[seeds[0]], rng)
         of_seed = []
-        for seed in rng.choice(seeds, len(seeds)):
-            n = len(labels[seed])
-            counts = np.bincount(rng.integers(n, size=n), minlength=n).astype(np.float64)
+        for seed in rng.choice(seeds, len(seeds)) if shared else seeds:
+            if not shared:
+                counts = _resampled(labels[seed], rng)
             of_seed.append(np.mean([ours(counts) - theirs(counts) for ours, theirs in pairs[seed]]))
         found.append(np.mean(of_seed))
     low, high = np.percentile(found, [2.5, 97.5])
     return float(low), float(high)
+
+
+def _resampled(labels: Floats, rng: np.random.Generator) -> Floats:
+    """Return how often each row is drawn, shape (n,)."""
+    n = len(labels)
+    return np.bincount(rng.integers(n, size=n), minlength=n).astype(np.float64)
 
 
 class WeightedAuc:
@@ -119,7 +133,11 @@ Weighted = WeightedAuc | WeightedLoss
 
 
 def summarise(
-    runs: list[dict[str, Any]], labels: dict[int, Floats], logits: dict[tuple[str, str, int], Floats]
+    runs: list[dict[str, Any]],
+    labels: dict[int, Floats],
+    logits: dict[tuple[str, str, int], Floats],
+    *,
+    shared: bool,
 ) -> dict[str, Any]:
     """Return means of every arm and paired differences of the glider arm to every other, by target and pooled."""
     targets = sorted({r["target"] for r in runs})
@@ -152,7 +170,7 @@ def summarise(
                     "runs": [low, high] if np.isfinite(low) else None,
                 }
                 if target is None:
-                    entry["rows"] = list(row_bootstrap(labels, logits, rival, metric, RESAMPLES))
+                    entry["rows"] = list(row_bootstrap(labels, logits, rival, metric, shared=shared))
                 compared.append(entry)
     return {"means": means, "differences": compared}
 
@@ -182,7 +200,7 @@ def collect(name: str, directory: Path) -> dict[str, Any]:
         "recipes": {
             target: recipe_of(name, target).to_dict() for target in sorted({r["target"] for r in runs})
         },
-        "summary": summarise(runs, labels, logits),
+        "summary": summarise(runs, labels, logits, shared=name == "criteo"),
         "selections": selections,
         "runs": runs,
     }

@@ -131,7 +131,7 @@ def parts_of(name: str, labels: npt.NDArray[np.float64], seed: int) -> tuple[npt
         order = np.arange(n)
         return order[: cut[0]], order[cut[0] : cut[1]], order[cut[1] :]
     fold = np.empty(n, dtype=np.intp)
-    rng = np.random.default_rng(SPLIT_SEED)
+    rng = np.random.default_rng(SPLIT_SEED + seed // FOLDS)
     for value in (0.0, 1.0):
         members = rng.permutation(np.flatnonzero(labels == value))
         fold[members] = np.arange(len(members)) % FOLDS

@@ -51,7 +51,7 @@ def train_arm(
     return arms.plain(target, split, recipe, split.seed)
 
 
-def run_split(name: str, seed: int, targets: list[str], directory: Path) -> None:
+def run_split(name: str, seed: int, targets: list[str], wanted: list[str], directory: Path) -> None:
     """Run what is missing of one split."""
     settings = SETTINGS[name]
     split = load(name, seed)
@@ -68,7 +68,7 @@ def run_split(name: str, seed: int, targets: list[str], directory: Path) -> None
     )
     for target in targets:
         recipe = recipe_of(name, target)
-        for arm in ARMS:
+        for arm in wanted:
             if (target, arm) in done:
                 continue
             start = time.perf_counter()
@@ -101,13 +101,14 @@ def main() -> None:
     parser.add_argument("--data", choices=sorted(SETTINGS), required=True)
     parser.add_argument("--seeds", type=int, nargs="+", required=True)
     parser.add_argument("--targets", nargs="+", default=list(TARGETS), choices=TARGETS)
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
     parser.add_argument("--work", type=Path, required=True, help="directory for finished runs")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     options.work.mkdir(parents=True, exist_ok=True)
     for seed in options.seeds:
-        run_split(options.data, seed, options.targets, options.work)
+        run_split(options.data, seed, options.targets, options.arms, options.work)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from benchmarks.common import RESULTS
 from benchmarks.lift.models import Shape
 from benchmarks.lift.training import Fit
 
-ARMS = ("base", "glider", "random", "frequent", "wide")
+ARMS = ("base", "glider", "detected", "random", "frequent", "wide")
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,8 @@ SETTINGS = {
         folds=5,
         penalty_fields=10.0,
         penalty_crosses=20.0,
+        rate_cross=0.01,
+        decay_cross=1e-3,
     ),
 }
 

@@ -60,7 +60,7 @@ def test_summary_holds_an_interval_over_rows_around_the_mean() -> None:
     ]
     pooled = [
         e
-        for e in collect.summarise(runs, labels, logits)["differences"]
+        for e in collect.summarise(runs, labels, logits, shared=False)["differences"]
         if e["target"] == "pooled" and e["metric"] == "auc"
     ]
     assert len(pooled) == 1
