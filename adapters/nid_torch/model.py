@@ -73,15 +73,19 @@ def untouched(model: nn.Module) -> Iterator[None]:
 
     Flags are set directly: ``train`` and ``eval`` may be overridden with side effects.
     """
-    training = [module for module in model.modules() if module.training]
+    # Walks over parameters and buffers by the public iterators cost as much as a small model's prediction: the tree is
+    # walked once, a module's own buffers are looked up, and parameters only where there is a GPU in use.
+    modules = list(model.modules())
+    training = [module for module in modules if module.training]
     buffers = [
         (module, name, tensor, tensor.clone())
-        for module in model.modules()
-        if not getattr(module, "nid_constant", False)
+        for module in modules
+        if module._buffers and not getattr(module, "nid_constant", False)  # noqa: SLF001 - see above
         for name, tensor in module.named_buffers(recurse=False)
     ]
     cpu = torch.get_rng_state()
-    gpus = {tensor.device for tensor in model.parameters() if tensor.is_cuda}
+    used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    gpus = {tensor.device for tensor in model.parameters() if tensor.is_cuda} if used else set()
     states = [(gpu, torch.cuda.get_rng_state(gpu)) for gpu in gpus]
     try:
         for module in training:
