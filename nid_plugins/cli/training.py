@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm.auto import tqdm
 
-from nid_plugins.errors import MissingExtraError
+from nid_plugins.errors import MissingExtraError, SchemaError
 from nid_plugins.frames import read_matrix
 from nid_plugins.metrics import log_loss
 from nid_plugins.schema import SparseField
@@ -99,6 +99,7 @@ def deepfm(schema: FeatureSchema, recipe: Recipe, seed: int) -> Any:
 
     Raises:
         MissingExtraError: DeepCTR-Torch is not installed.
+        SchemaError: It cannot take a field of this name.
     """
     need_deepctr_torch()
     from deepctr_torch.inputs import DenseFeat, SparseFeat
@@ -110,15 +111,25 @@ def deepfm(schema: FeatureSchema, recipe: Recipe, seed: int) -> Any:
         else DenseFeat(field.name, 1)
         for field in schema
     ]
-    return DeepFM(
-        columns,
-        columns,
-        dnn_hidden_units=recipe.hidden,
-        dnn_dropout=recipe.dropout,
-        l2_reg_embedding=recipe.l2,
-        init_std=recipe.init_std,
-        seed=seed,
-    )
+    try:
+        return DeepFM(
+            columns,
+            columns,
+            dnn_hidden_units=recipe.hidden,
+            dnn_dropout=recipe.dropout,
+            l2_reg_embedding=recipe.l2,
+            init_std=recipe.init_std,
+            seed=seed,
+        )
+    except (
+        KeyError
+    ) as error:  # embeddings are kept in a ModuleDict, which wants names that could be attributes
+        raise SchemaError(
+            "DeepCTR-Torch cannot take a field of this name",
+            received=str(error.args[0]),
+            expected="names without dots that torch.nn.ModuleDict does not use itself (type, values, keys, ...)",
+            hint="Rename the column, or leave it out with --exclude",
+        ) from error
 
 
 def train(

@@ -38,13 +38,14 @@ def read_table(path: str | Path, *, rows: int | None = None) -> pd.DataFrame:
         rows: Read only the first so many rows.
 
     Raises:
-        FrameError: No such file, unknown ending, damaged, no rows, or a line of another width than the header.
+        FrameError: No such file, unknown ending, damaged, no rows, a name used twice, or a line of another width than
+            the header.
         MissingExtraError: Parquet or Feather without pyarrow.
     """
     path = _existing(path)
     ending = _ending(path)
     if ending in DELIMITERS:
-        check_widths(path, DELIMITERS[ending])
+        _check_names(path, check_widths(path, DELIMITERS[ending]))
         with _damage(path):
             table = pd.read_csv(path, sep=DELIMITERS[ending], nrows=rows)
     else:
@@ -74,6 +75,8 @@ def read_raw(
         return _not_empty(_read_binary(path, ending, rows), path)
     first = check_widths(path, DELIMITERS[ending], None if names is None else len(names))
     header: int | None = 0
+    if names is None:
+        _check_names(path, first)
     if names is not None and [name.lower() for name in first] != [name.lower() for name in names]:
         header = None
     with _damage(path):
@@ -102,7 +105,7 @@ def check_widths(path: Path, delimiter: str, width: int | None = None) -> list[s
         The cells of the first line.
 
     Raises:
-        FrameError: Lines of different widths, names used twice, an empty or damaged file.
+        FrameError: Lines of different widths, an empty or damaged file.
     """
     with _damage(path), _open(path) as text:
         lines = _cells(text, delimiter)
@@ -121,6 +124,15 @@ def check_widths(path: Path, delimiter: str, width: int | None = None) -> list[s
         expected=f"{width} columns separated by {'tabs' if delimiter == chr(9) else repr(delimiter)}",
         hint="Check the file's ending (.csv: commas, .tsv: tabs) and that line",
     )
+
+
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    # pandas would rename the second one, and a second column of labels would become a feature.
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise FrameError(
+            f"two columns of {path} have the same name", received=twice, hint="Rename or drop one"
+        )
 
 
 def _cells(text: IO[str], delimiter: str) -> Iterator[tuple[int, int, str]]:

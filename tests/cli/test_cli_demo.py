@@ -147,3 +147,13 @@ def test_recall_counts_pairs_by_hand():
 
 def test_options_are_documented():
     assert all(getattr(option, "help", None) for option in demo.params)
+
+
+@pytest.mark.parametrize("name", ["shop.id", "type"])
+def test_a_name_deepctr_torch_cannot_take_is_said_in_one_line(name, tmp_path):
+    lines = [f"{i % 2},{i % 3},{i / 2}" for i in range(60)]
+    (tmp_path / "log.csv").write_text(f"click,{name},price\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    result = run("--data", str(tmp_path / "log.csv"), "--label", "click")
+    assert result.exit_code == 2
+    assert "cannot take a field of this name" in result.output
+    assert "Traceback" not in result.output

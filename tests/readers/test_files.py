@@ -29,6 +29,14 @@ def test_a_table_is_read_by_its_ending(table, tmp_path, ending):
     assert len(read_table(path, rows=2)) == 2
 
 
+@pytest.mark.parametrize("read", [read_table, read_raw])
+def test_a_name_used_twice_is_refused(read, tmp_path):
+    path = tmp_path / "twice.csv"
+    path.write_text("click,site,click\n1,2,1\n", encoding="utf-8")
+    with pytest.raises(FrameError, match=r"two columns of .* have the same name; received: \['click'\]"):
+        read(path)
+
+
 def test_raw_text_stays_as_it_is_spelt_and_only_empty_is_missing(tmp_path):
     path = tmp_path / "raw.csv"
     path.write_text("a,b,c\n007,NA,x\n1e3,,null\n", encoding="utf-8")
