@@ -237,6 +237,8 @@ def verdict(crossed: Arm, others: Sequence[Arm]) -> str:
     text = f"log-loss {change:+.4f} against {title}, 95 % interval {low:+.4f} to {high:+.4f}"
     if low > 0 and title == others[0].title:
         return f"[bold red]The crosses hurt[/] on the test rows: {text}. Keep the model without them."
+    if low > 0:
+        return f"[bold yellow]No gain[/]: the model with crosses is behind another on the test rows: {text}."
     if high >= 0:
         return f"[bold yellow]No gain[/] that these test rows can tell from chance: {text}."
     return f"[bold green]The detected crosses help[/]: {text}, the least of the comparisons."

@@ -61,7 +61,7 @@ class Recipe:
 def need_deepctr_torch() -> Any:
     """Import DeepCTR-Torch and return it.
 
-    It asks PyPI for a newer version in a thread and prints when it cannot; that is kept off the screen.
+    It asks the network for a newer version in a thread and prints when it cannot; that is kept off the screen.
 
     Raises:
         MissingExtraError: It, or PyTorch, is not installed.

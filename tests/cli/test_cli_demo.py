@@ -116,7 +116,7 @@ def test_the_verdict_is_a_gain_only_against_every_other_arm(label):
     assert "help" in story.verdict(better, [weak, good])
     assert "against good" in story.verdict(better, [weak, good])
     assert "No gain" in story.verdict(good, [weak, good])
-    assert "No gain" in story.verdict(good, [weak, better])
+    assert "behind another" in story.verdict(good, [weak, better])
     assert "hurt" in story.verdict(weak, [good, weak])
     assert "against good" in story.verdict(weak, [good, weak])
 
