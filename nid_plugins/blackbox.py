@@ -223,6 +223,13 @@ def wrap(
         SchemaError: No schema given and none declared.
     """
     if isinstance(model, BlackBox):
+        given = (inputs, batch_size, epsilon, adapter) != ("auto", 2048, 1e-7, None)
+        if given or schema not in (None, model.schema) or output not in ("auto", model.output):
+            raise SettingError(
+                "the model is wrapped already, with a schema and options of its own",
+                received=repr(model),
+                hint="Wrap the bare model, or leave the options out",
+            )
         return model
     if output not in {"auto", "probability", "logit"}:
         raise SettingError(

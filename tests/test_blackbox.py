@@ -40,6 +40,21 @@ def test_logits_pass_through_and_probabilities_become_logits():
     assert repr(box) == "BlackBox(callable, 2 fields, output='probability')"
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"schema": nid.FeatureSchema([nid.DenseField("price")])},
+        {"output": "probability"},
+        {"batch_size": 3},
+        {"epsilon": 1e-3},
+        {"inputs": "matrix"},
+    ],
+)
+def test_options_for_what_is_wrapped_already_are_refused(options):
+    with pytest.raises(nid.SettingError, match="wrapped already"):
+        nid.wrap(nid.wrap(linear, SCHEMA, output="logit"), **options)
+
+
 def test_a_black_box_is_wrapped_already():
     box = nid.wrap(linear, SCHEMA, output="logit")
     assert nid.wrap(box) is box
