@@ -92,7 +92,7 @@ def detect(
         detector, options, baseline, instances, perturbations, top_k, seed, prune, rank, min_gain, candidates
     )
     _check_box(box)
-    everything = read_matrix(rows, box.schema, what="rows")
+    everything = read_matrix(rows, box.schema, what="frame of rows")
     typical = everything if background is None else read_matrix(background, box.schema, what="background")
     return _detect(
         box, everything, typical, found, settings, executor=executor, resume=resume, progress=progress

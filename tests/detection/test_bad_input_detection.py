@@ -72,7 +72,9 @@ def test_bad_frames(planted, schema, frame, small, case, what):
     asked = []
     box = nid.wrap(lambda c: asked.append(1) or planted(c), schema, output="logit")
     rows, background = (spoil(frame), frame) if what == "rows" else (frame, spoil(frame))
-    with pytest.raises(nid.FrameError, match=message.format(what=what)) as caught:
+    with pytest.raises(
+        nid.FrameError, match=message.format(what={"rows": "frame of rows"}.get(what, what))
+    ) as caught:
         nid.detect(box, rows, background=background, **small)
     assert caught.value.field == field
     assert isinstance(caught.value, ValueError)
