@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from nid_plugins.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     import numpy as np
     import numpy.typing as npt
@@ -35,6 +37,13 @@ class Predictor(ABC):
     @abstractmethod
     def __call__(self, rows: FloatMatrix) -> npt.NDArray[Any]:
         """Return the model's output for rows of shape (n, p) in schema order, shape (n,) or (n, 1)."""
+
+    def session(self) -> AbstractContextManager[object]:
+        """Return a context in which the black box makes the calls of one batch after the other.
+
+        A predictor may prepare the model once here instead of in every call; by default nothing is done.
+        """
+        return nullcontext()
 
     def zeroed(self, row: FloatMatrix, on: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
         """Return the model's output for one row with the embeddings of off fields set to zero.

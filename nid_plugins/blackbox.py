@@ -67,18 +67,19 @@ class BlackBox:
 
     def _run(self, n: int, call: Callable[[slice], npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
         out = np.empty(n, dtype=np.float64)
-        for start in range(0, n, self.batch_size):
-            part = slice(start, min(start + self.batch_size, n))
-            try:
-                raw = call(part)
-            except NidError:
-                raise
-            except Exception as error:
-                raise ModelError(
-                    f"the model raised {type(error).__name__} on rows {part.start}..{part.stop - 1}: {error}",
-                    hint="Call the model on such a batch by hand; check inputs= and the schema's order and cardinalities",
-                ) from error
-            out[part] = self._checked(raw, part)
+        with self._predictor.session():
+            for start in range(0, n, self.batch_size):
+                part = slice(start, min(start + self.batch_size, n))
+                try:
+                    raw = call(part)
+                except NidError:
+                    raise
+                except Exception as error:
+                    raise ModelError(
+                        f"the model raised {type(error).__name__} on rows {part.start}..{part.stop - 1}: {error}",
+                        hint="Call the model on such a batch by hand; check inputs= and the schema's order and cardinalities",
+                    ) from error
+                out[part] = self._checked(raw, part)
         return self._to_logit(out)
 
     def _checked(self, raw: Any, part: slice) -> npt.NDArray[np.float64]:

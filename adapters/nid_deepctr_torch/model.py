@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from nid_torch.model import Home, check_exact_ids, home, scores, untouched
+from nid_torch.model import Home, Session, check_exact_ids, home, scores
 from torch import Tensor, nn
 
 from nid_plugins.adapter import Output, Predictor
@@ -60,6 +60,7 @@ class DeepCTRTorchPredictor(Predictor):
         self.output = task_output(model) if output == "auto" else output
         self._model = model
         self._home = Home(model)
+        self._session = Session(model)
         self._order = [schema.index_of(name) for name in declared.names]
         self._in_order = self._order == list(range(len(schema)))
         self._sparse = np.array([isinstance(field, SparseField) for field in declared])
@@ -67,8 +68,12 @@ class DeepCTRTorchPredictor(Predictor):
     def __call__(self, rows: FloatMatrix) -> npt.NDArray[Any]:
         """Return the model's output for rows (n, p)."""
         x = self._input(rows if self._in_order else rows[:, self._order])
-        with untouched(self._model), torch.no_grad():
+        with self._session, torch.no_grad():
             return scores(self._model(x))
+
+    def session(self) -> Session:
+        """Return a context in which the model is in eval mode and, at the end, as it was."""
+        return self._session
 
     def zeroed(self, row: FloatMatrix, on: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
         """Return the output for one row (p,) with the embeddings of the off fields of ``on`` (n, p) set to zero.
@@ -84,7 +89,7 @@ class DeepCTRTorchPredictor(Predictor):
         template = np.where(self._sparse, np.arange(1, len(values) + 1), values)
         tables = self._small_tables(values)
         x = self._input(np.where(on[:, self._order], template, 0.0))
-        with untouched(self._model), torch.no_grad():
+        with self._session, torch.no_grad():
             return scores(torch.func.functional_call(self._model, tables, (x,)))
 
     def _small_tables(self, values: npt.NDArray[np.float64]) -> dict[str, Tensor]:

@@ -58,13 +58,18 @@ class TorchPredictor(Predictor):
         if self._inputs == "matrix":
             check_exact_ids(schema, home(model)[1])
         self._home = Home(model)
+        self._session = Session(model)
 
     def __call__(self, rows: FloatMatrix) -> npt.NDArray[Any]:
         """Return the model's output for rows (n, p)."""
         device, dtype = self._home()
         args, kwargs = batch(rows, self._schema, self._inputs, device, dtype)
-        with untouched(self._model), torch.no_grad():
+        with self._session, torch.no_grad():
             return scores(self._model(*args, **kwargs))
+
+    def session(self) -> Session:
+        """Return a context in which the model is in eval mode and, at the end, as it was."""
+        return self._session
 
 
 @contextlib.contextmanager
@@ -98,6 +103,31 @@ def untouched(model: nn.Module) -> Iterator[None]:
         torch.set_rng_state(cpu)
         for gpu, state in states:
             torch.cuda.set_rng_state(state, gpu)
+
+
+class Session:
+    """:func:`untouched` for one model; entered again inside itself, it costs nothing.
+
+    Args:
+        model: The model.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._open: list[contextlib.AbstractContextManager[None]] = []
+        self._depth = 0
+
+    def __enter__(self) -> None:
+        if not self._depth:
+            context = untouched(self._model)
+            context.__enter__()
+            self._open.append(context)
+        self._depth += 1
+
+    def __exit__(self, *error: object) -> None:
+        self._depth -= 1
+        if not self._depth:
+            self._open.pop().__exit__(*error)  # type: ignore[arg-type]
 
 
 @torch.no_grad()

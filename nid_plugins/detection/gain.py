@@ -134,50 +134,52 @@ class _Pursuit:
     """
 
     def __init__(self, columns: npt.NDArray[np.float32], residual: Floats, design: MaskDesign) -> None:
-        train = columns[:, design.train]
+        train, held = columns[:, design.train], slice(design.valid.start, design.test.stop)
+        count = len(columns)
         self.rows = train.shape[1]
-        self.gram = (train @ train.T).astype(np.float64)
-        self.inner = (train @ residual[design.train].astype(np.float32)).astype(np.float64)
-        self.floor = 1e-4 * np.diag(self.gram).max(initial=0.0)
-        self.valid = columns[:, design.valid].astype(np.float64)
-        self.test = columns[:, design.test].astype(np.float64)
-        self.valid_residual = residual[design.valid].copy()
-        self.test_residual = residual[design.test].copy()
+        # One row a candidate: its products with all candidates and with the residual, then its held-out values. Taking a
+        # candidate is then one update of one array.
+        self.table = np.empty((count, count + 1 + 2 * design.held_out))
+        self.table[:, :count] = train @ train.T
+        self.table[:, count] = train @ residual[design.train].astype(np.float32)
+        self.table[:, count + 1 :] = columns[:, held]
+        self.norms = np.diag(self.table[:, :count]).copy()
+        self.floor = max(1e-4 * float(self.norms.max(initial=0.0)), 1e-300)
+        self.left = residual[held].copy()
+        self.held_out = design.held_out
+
+    @property
+    def test_residual(self) -> Floats:
+        """What the taken candidates leave of the residual on the test rows."""
+        return self.left[self.held_out :]
 
     def settle(
         self, level: npt.NDArray[np.bool_], least: float, sigmas: float
     ) -> Iterator[tuple[int, float]]:
         """Take columns of one level, best first; yield each index with its gain in mean squared held-out error."""
+        count, rows = len(self.norms), self.held_out
         alive = level.copy()
         while True:
-            norms = np.diag(self.gram)
-            alive &= norms > self.floor
-            if not alive.any():
-                return
-            explained = np.where(alive, self.inner**2 / np.maximum(norms, self.floor), -1.0)
+            alive &= self.norms > self.floor
+            explained = np.where(alive, self.table[:, count] ** 2, 0.0) / np.maximum(self.norms, self.floor)
             best = int(explained.argmax())
             # Those left explain even less; half, since the rows differ.
-            if explained[best] / self.rows < least / 2:
+            if not alive[best] or explained[best] / self.rows < least / 2:
                 return
             alive[best] = False
-            step = (self.inner[best] / norms[best]) * self.valid[best]
-            better = self.valid_residual**2 - (self.valid_residual - step) ** 2
-            gain = float(better.mean())
-            if gain >= least and gain > sigmas * float(better.std()) / np.sqrt(len(better)):
-                self._take(best)
+            step = (self.table[best, count] / self.norms[best]) * self.table[best, count + 1 :]
+            # r^2 - (r - s)^2 on the validation rows
+            better = step[:rows] * (2.0 * self.left[:rows] - step[:rows])
+            gain = float(better.sum()) / rows
+            spread = float(better @ better) / rows - gain * gain
+            if gain >= least and gain > sigmas * np.sqrt(max(spread, 0.0) / rows):
+                self._take(best, step)
                 yield best, gain
 
-    def _take(self, best: int) -> None:
-        pivot = self.gram[best, best]
-        self.valid_residual -= (self.inner[best] / pivot) * self.valid[best]
-        self.test_residual -= (self.inner[best] / pivot) * self.test[best]
-        share = self.gram[:, best] / pivot
-        share[best] = 0.0  # the taken column stays as it is, out of play
-        self.inner -= share * self.inner[best]
-        self.valid -= np.outer(share, self.valid[best])
-        self.test -= np.outer(share, self.test[best])
-        row = self.gram[best].copy()
-        self.gram -= np.outer(share, row)
-        self.gram[best] = 0.0
-        self.gram[:, best] = 0.0
-        self.inner[best] = 0.0
+    def _take(self, best: int, step: Floats) -> None:
+        count = len(self.norms)
+        self.left -= step
+        share = self.table[:, best] / self.norms[best]
+        share[best] = 1.0  # the taken column itself becomes zero, out of play
+        self.table -= share[:, None] * self.table[best]
+        self.norms = np.diag(self.table[:, :count]).copy()
