@@ -17,6 +17,8 @@ from pathlib import Path
 from benchmarks.common import RESULTS
 
 ROOT = Path(__file__).parent.parent
+HOMES = {"lift_amazon": "lift.pooled", "lift_criteo": "lift.pooled"}
+"""Modules of the results that are not named like theirs."""
 BLOCK = re.compile(r"(<!-- (?P<name>[a-z0-9_.]+) -->\n).*?(\n<!-- end (?P=name) -->)", re.DOTALL)
 
 
@@ -24,7 +26,8 @@ def render(name: str) -> str:
     """Return the text of a block: ``module`` for its ``table``, ``module.function`` for another function of it."""
     module, _, function = name.partition(".")
     result = json.loads((RESULTS / f"{module}.json").read_text("utf-8"))
-    text: str = getattr(importlib.import_module(f"benchmarks.{module}"), function or "table")(result)
+    home = importlib.import_module(f"benchmarks.{HOMES.get(module, module)}")
+    text: str = getattr(home, function or "table")(result)
     return text
 
 

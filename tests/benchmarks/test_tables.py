@@ -26,8 +26,9 @@ def test_a_changed_number_is_noticed(tmp_path, monkeypatch):
     for run in result["runs"]:
         run["auc"] = 0.123
     (tmp_path / "ten_functions.json").write_text(json.dumps(result), "utf-8")
-    for name in ("detection_speed", "planted_ctr"):
-        (tmp_path / f"{name}.json").write_bytes((tables.RESULTS / f"{name}.json").read_bytes())
+    for path in tables.RESULTS.glob("*.json"):
+        if path.stem != "ten_functions":
+            (tmp_path / path.name).write_bytes(path.read_bytes())
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     assert tables.updated(page) != page.read_text("utf-8")
 
