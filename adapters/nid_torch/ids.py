@@ -6,11 +6,11 @@ import json
 import zlib
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from nid_plugins.crosses.keys import GOLDEN
+from nid_plugins.crosses.plan import CrossPlan
 from nid_plugins.errors import FrameError
 from nid_torch.lookup import KeyLookup
 
@@ -62,22 +62,25 @@ class CrossIds(nn.Module):
 
     def __init__(self, crosses: CrossFeatures, columns: Mapping[str, int] | None = None) -> None:
         super().__init__()
-        used = {name for cross in crosses.crosses for name in cross.fields}
-        sparse = [field for field in crosses.schema.sparse if field.name in used]
-        dense = [field.name for field in crosses.schema.dense if field.name in used]
+        plan = CrossPlan.of(crosses)
         at = columns or {name: i for i, name in enumerate(crosses.schema.names)}
-        self.names = crosses.names
-        self.sizes = crosses.vocabulary_sizes
-        self.fields = (*(field.name for field in sparse), *dense)
-        self._sparse = tuple(field.name for field in sparse)
-        self._dense = tuple(dense)
+        self.names = plan.names
+        self.sizes = plan.sizes
+        self.fields = plan.fields
+        self._sparse, self._dense = plan.sparse, plan.dense
+        self._padded, self._mixed, self._ragged = plan.padded, plan.mixed, plan.ragged
+        self._width = 1 + max(at[name] for name in plan.fields)
         self.lookup = KeyLookup([cross.keys for cross in crosses.crosses])
-        self._buffer("cardinalities", [[field.cardinality] for field in sparse])
-        self._buffer("sparse_at", [at[field.name] for field in sparse])
-        self._width = 1 + max(at[name] for name in self.fields)
-        self._buffer("dense_at", [at[name] for name in dense])
-        self._set_edges([crosses.edges[name] for name in dense])
-        self._set_members(crosses)
+        self._buffer("cardinalities", plan.cardinalities)
+        self._buffer("sparse_at", [at[name] for name in plan.sparse])
+        self._buffer("dense_at", [at[name] for name in plan.dense])
+        # Kept as bits: .half() or .double() on the model must not move an edge.
+        bits = torch.from_numpy(plan.edge_table(crosses.edges)).view(torch.int32)
+        self.register_buffer("edge_bits", bits)
+        self._buffer("edge_counts", plan.edge_counts)
+        self._buffer("members", plan.members)
+        self._buffer("strides", plan.strides)
+        self._buffer("order", plan.order)
         self.register_buffer("signature", torch.tensor(_signature(crosses)))
 
     def forward(self, inputs: Tensor | Mapping[str, Tensor]) -> Tensor:
@@ -134,37 +137,6 @@ class CrossIds(nn.Module):
         if len(kinds) == 2:  # stacking would round ids to float32
             columns = [column.to(torch.float64) for column in columns]
         return torch.stack(columns)
-
-    def _set_edges(self, edges: list[Any]) -> None:
-        counts = [len(own) for own in edges]
-        padded = np.full((len(edges), max(counts, default=0)), np.inf, dtype=np.float32)
-        for row, own in zip(padded, edges, strict=True):
-            row[: len(own)] = own
-        # Kept as bits: .half() or .double() on the model must not move an edge.
-        self.register_buffer("edge_bits", torch.from_numpy(padded).view(torch.int32))
-        self._buffer("edge_counts", [[count] for count in counts])
-        self._ragged = len(set(counts)) > 1  # else no padding, which a value of infinity would count
-
-    def _set_members(self, crosses: CrossFeatures) -> None:
-        position = {name: i for i, name in enumerate(self.fields)}
-        longest = max(len(cross.fields) for cross in crosses.crosses)
-        self._padded = any(len(cross.fields) < longest for cross in crosses.crosses)
-        pad = len(self.fields)
-        members = np.full((longest, len(crosses)), pad, dtype=np.int64)
-        strides = np.zeros((longest, len(crosses), 1), dtype=np.int64)
-        for k, cross in enumerate(crosses.crosses):
-            for r, name in enumerate(cross.fields):
-                members[r, k] = position[name]
-                # id0 * (s1 * s2 ...) + id1 * (s2 ...) + ...: below 2**63 for an exact cross. Mixed ones use no strides.
-                strides[r, k] = np.prod(cross.sizes[r + 1 :], dtype=object) if cross.exact else 0
-        self._buffer("members", members)
-        self._buffer("strides", strides)
-        self._mixed = tuple(
-            tuple(position[name] for name in cross.fields) for cross in crosses.crosses if not cross.exact
-        )
-        # Keys of mixed crosses come after those of all crosses, in place of their meaningless mixed-radix keys.
-        later = iter(range(len(crosses), len(crosses) + len(self._mixed)))
-        self._buffer("order", [k if cross.exact else next(later) for k, cross in enumerate(crosses.crosses)])
 
     def _buffer(self, name: str, values: Any) -> None:
         self.register_buffer(name, torch.as_tensor(values, dtype=torch.int64), persistent=False)

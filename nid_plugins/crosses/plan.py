@@ -1,0 +1,156 @@
+"""How a graph computes cross keys: the arithmetic of ``docs/keys.md`` for all crosses at once, as plain arrays."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nid_plugins.errors import SettingError
+from nid_plugins.schema import FeatureSchema
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nid_plugins.crosses.features import CrossFeatures
+
+Int64Array = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class CrossPlan:
+    """Crosses without their vocabulary and bins, ready to be computed row by row.
+
+    Member ids stand in the order of :attr:`fields`; where crosses differ in length, a further last member that is
+    always 0 fills the shorter ones.
+
+    Attributes:
+        names: Names of the crosses, K.
+        sizes: Vocabulary size V of each.
+        sparse: Names of the sparse fields that are members of some cross.
+        dense: Names of the dense ones.
+        cardinalities: Of the sparse fields, shape (len(sparse), 1), int64.
+        edge_counts: Bin edges of the dense fields, shape (len(dense), 1), int64.
+        members: Position among the fields of each member of each cross, shape (longest, K), int64.
+        strides: What each member's id is multiplied by, shape (longest, K, 1), int64; 0 for mixed crosses.
+        padded: Whether some cross is shorter than the longest.
+        mixed: Positions of the members of each cross with mixed keys.
+        order: Where each cross's key is among (keys of all crosses, mixed keys), shape (K,), int64.
+        spec: The plan as JSON takes it; see :meth:`from_spec`.
+    """
+
+    names: tuple[str, ...]
+    sizes: tuple[int, ...]
+    sparse: tuple[str, ...]
+    dense: tuple[str, ...]
+    cardinalities: Int64Array
+    edge_counts: Int64Array
+    members: Int64Array
+    strides: Int64Array
+    padded: bool
+    mixed: tuple[tuple[int, ...], ...]
+    order: Int64Array
+    spec: dict[str, Any]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the fields that are members of some cross: sparse ones first."""
+        return (*self.sparse, *self.dense)
+
+    @property
+    def longest_edges(self) -> int:
+        """The largest number of bin edges of a dense field."""
+        return int(self.edge_counts.max(initial=0))
+
+    @property
+    def schema_names(self) -> tuple[str, ...]:
+        """Names of all fields of the schema the crosses were fitted on."""
+        return FeatureSchema.from_dict(self.spec["schema"]).names
+
+    @classmethod
+    def of(cls, crosses: CrossFeatures) -> CrossPlan:
+        """Return the plan of crosses."""
+        return cls.from_spec(
+            {
+                "schema": crosses.schema.to_dict(),
+                "crosses": [
+                    {
+                        "name": cross.name,
+                        "fields": list(cross.fields),
+                        "sizes": [int(size) for size in cross.sizes],
+                        "exact": bool(cross.exact),
+                        "vocabulary": int(cross.vocabulary),
+                    }
+                    for cross in crosses.crosses
+                ],
+                "edges": {name: len(own) for name, own in crosses.edges.items()},
+            }
+        )
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> CrossPlan:
+        """Return the plan a :attr:`spec` describes.
+
+        Raises:
+            SettingError: It is not one.
+        """
+        try:
+            return cls._made(spec)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise SettingError(
+                "not the specification of crosses",
+                received=repr(spec)[:200],
+                expected="CrossFeatures, or what get_config() of a layer holds",
+            ) from error
+
+    @classmethod
+    def _made(cls, spec: Mapping[str, Any]) -> CrossPlan:
+        schema = FeatureSchema.from_dict(spec["schema"])
+        crosses = spec["crosses"]
+        used = {name for cross in crosses for name in cross["fields"]}
+        sparse = [field for field in schema.sparse if field.name in used]
+        dense = tuple(field.name for field in schema.dense if field.name in used)
+        position = {name: i for i, name in enumerate((*(field.name for field in sparse), *dense))}
+        longest = max(len(cross["fields"]) for cross in crosses)
+        members = np.full((longest, len(crosses)), len(position), dtype=np.int64)
+        strides = np.zeros((longest, len(crosses), 1), dtype=np.int64)
+        for k, cross in enumerate(crosses):
+            for r, name in enumerate(cross["fields"]):
+                members[r, k] = position[name]
+                # id0 * (s1 * s2 ...) + id1 * (s2 ...) + ...: below 2**63 for an exact cross. Mixed ones use no strides.
+                strides[r, k] = math.prod(cross["sizes"][r + 1 :]) if cross["exact"] else 0
+        # Keys of mixed crosses come after those of all crosses, in place of their meaningless mixed-radix keys.
+        later = iter(range(len(crosses), 2 * len(crosses)))
+        return cls(
+            names=tuple(cross["name"] for cross in crosses),
+            sizes=tuple(int(cross["vocabulary"]) for cross in crosses),
+            sparse=tuple(field.name for field in sparse),
+            dense=dense,
+            cardinalities=np.array([[field.cardinality] for field in sparse], np.int64).reshape(-1, 1),
+            edge_counts=np.array([[int(spec["edges"][name])] for name in dense], np.int64).reshape(-1, 1),
+            members=members,
+            strides=strides,
+            padded=any(len(cross["fields"]) < longest for cross in crosses),
+            mixed=tuple(
+                tuple(position[name] for name in cross["fields"]) for cross in crosses if not cross["exact"]
+            ),
+            order=np.array(
+                [k if cross["exact"] else next(later) for k, cross in enumerate(crosses)], np.int64
+            ),
+            spec=dict(spec),
+        )
+
+    def edge_table(self, edges: Mapping[str, npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+        """Return the bin edges of the dense fields side by side, shape (len(dense), longest), infinity behind the last."""
+        table = np.full((len(self.dense), self.longest_edges), np.inf, dtype=np.float32)
+        for row, name in zip(table, self.dense, strict=True):
+            row[: len(edges[name])] = edges[name]
+        return table
+
+    @property
+    def ragged(self) -> bool:
+        """Whether dense fields differ in the number of edges: a value of infinity counts the filling ones too."""
+        return len(set(self.edge_counts.ravel().tolist())) > 1
