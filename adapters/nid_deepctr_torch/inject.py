@@ -4,32 +4,40 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import random
-import re
 import warnings
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from nid_torch.inject import check_tower_options, copied
-from nid_torch.layers import CrossIds, CrossTower, check_embeddings, positive
-from nid_torch.model import FLOAT32_IDS, check_exact_ids, home
+from nid_torch.inject import copied
+from nid_torch.layers import CrossIds, CrossTower
+from nid_torch.model import check_exact_matrix, home
 
 from nid_deepctr_torch.layers import Builder, Rebuilt, Residual, crossed_class, table_of
 from nid_deepctr_torch.model import check_single_task, schema_of, task_output
-from nid_plugins.errors import ModelError, NidError, NidWarning, SchemaError, SettingError, UnsupportedError
-from nid_plugins.schema import SparseField
+from nid_plugins.adapting import (
+    TowerOptions,
+    check_embeddings,
+    check_exact_crosses,
+    check_members,
+    check_names,
+    column_names,
+    common_dim,
+    flag,
+    pair_of,
+    positive,
+    python_random_kept,
+)
+from nid_plugins.errors import ModelError, NidError, NidWarning, SettingError, UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
+    import numpy as np
     import numpy.typing as npt
     from torch import nn
 
     from nid_plugins.adapter import Output
     from nid_plugins.crosses import CrossFeatures
-    from nid_plugins.schema import FeatureSchema
 
 
 def residual(
@@ -60,7 +68,8 @@ def residual(
         SchemaError: A member of a cross is not a column of the model, or of another kind.
         UnsupportedError: A column or the kind of model has no counterpart here, or it has injected crosses already.
     """
-    check_tower_options(tower)
+    check_names({"l2": l2, **tower}, TowerOptions.names(), "unknown option of inject")
+    frozen = flag("frozen", frozen)
     if isinstance(model, Residual):
         raise UnsupportedError(
             "the model has injected crosses already",
@@ -68,9 +77,9 @@ def residual(
             hint="Inject all crosses into the original model in one call",
         )
     declared = schema_of(model)
-    _check_members(crosses, declared)
+    check_members(crosses, declared)
     device, dtype = home(model)
-    check_exact_ids(declared, dtype)
+    check_exact_matrix(declared, dtype)
     known = task_output(model) if output == "auto" else output
     if known not in {"probability", "logit"}:
         raise SettingError(
@@ -124,11 +133,7 @@ def check_rebuild_options(options: Mapping[str, Any]) -> None:
         SettingError: An option it does not have.
     """
     allowed = [name for name in inspect.signature(rebuild).parameters if name not in {"builder", "crosses"}]
-    unknown = sorted(set(options) - set(allowed))
-    if unknown:
-        raise SettingError(
-            'unknown option of inject with mode="rebuild"', received=unknown, expected=f"of {allowed}"
-        )
+    check_names(options, allowed, 'unknown option of inject with mode="rebuild"')
 
 
 def rebuild(
@@ -160,11 +165,12 @@ def rebuild(
     from deepctr_torch.inputs import SparseFeat
     from deepctr_torch.models.basemodel import BaseModel
 
-    linear, deep = _pair(columns)
-    _check_sizes(crosses)
-    dim = _common_dim(deep) if embedding_dim is None else positive("embedding_dim", embedding_dim)
+    linear, deep = pair_of(columns)
+    check_exact_crosses(crosses)  # DeepCTR-Torch casts all its inputs to float32
+    dim = common_dim(deep) if embedding_dim is None else positive("embedding_dim", embedding_dim)
     given = check_embeddings(embeddings, crosses.names, crosses.vocabulary_sizes, dim)
-    names = _column_names(crosses, {column.name for column in (*linear, *deep)})
+    # PyTorch forbids dots in a module's name.
+    names = column_names(crosses, {column.name for column in (*linear, *deep)}, forbidden=r"\.")
     added = [
         SparseFeat(name, size + 1, embedding_dim=dim)
         for name, size in zip(names, crosses.vocabulary_sizes, strict=True)
@@ -205,9 +211,9 @@ def _without_crosses(
     model.nid_columns = tuple(names)
     model.nid_rebuilt = crosses.names
     declared = schema_of(model)
-    _check_members(crosses, declared)
+    check_members(crosses, declared)
     device, dtype = home(model)
-    check_exact_ids(declared, dtype)
+    check_exact_matrix(declared, dtype)
     model.cross_ids = CrossIds(crosses, {name: j for j, name in enumerate(declared.names)}).to(device)
     side_by_side = [*declared.names, *names]
     order = [side_by_side.index(name) for name in model.feature_index]
@@ -226,89 +232,15 @@ def _without_crosses(
     return model
 
 
-def _check_members(crosses: CrossFeatures, declared: FeatureSchema) -> None:
-    for name in dict.fromkeys(name for cross in crosses.crosses for name in cross.fields):
-        if name not in declared.names:
-            raise SchemaError(
-                "a cross of a field that is not a column of the model",
-                field=name,
-                expected=f"one of {list(declared.names)}",
-                hint="Fit the crosses with nid.FeatureSchema.of(model)",
-            )
-        mine, own = crosses.schema[name], declared[name]
-        if isinstance(mine, SparseField) != isinstance(own, SparseField):
-            raise SchemaError(
-                "the model's column is of another kind",
-                field=name,
-                received=repr(own),
-                expected=repr(mine),
-                hint="Fit the crosses with nid.FeatureSchema.of(model)",
-            )
-
-
-def _pair(columns: Any) -> tuple[list[Any], list[Any]]:
-    parts = list(columns)
-    if len(parts) == 2 and all(
-        isinstance(part, list | tuple) and not hasattr(part, "_fields") for part in parts
-    ):
-        return list(parts[0]), list(parts[1])
-    if parts and all(hasattr(part, "_fields") for part in parts):
-        return parts, parts
-    raise SettingError(
-        "columns are neither a list of feature columns nor a pair of such lists",
-        received=repr(columns)[:200],
-        expected="(linear_columns, deep_columns), or one list for both",
-    )
-
-
-def _check_sizes(crosses: CrossFeatures) -> None:
-    # DeepCTR-Torch casts all its inputs to float32.
-    for cross in crosses.crosses:
-        if cross.vocabulary + 1 > FLOAT32_IDS:
-            raise SettingError(
-                f"cross {cross.name!r} has more ids than float32 tells apart",
-                received=cross.vocabulary + 1,
-                expected=f"at most 2**24 = {FLOAT32_IDS}",
-                hint="Raise min_count in nid.fit_crosses",
-            )
-
-
-def _common_dim(columns: Sequence[Any]) -> int:
-    dims = Counter(int(column.embedding_dim) for column in columns if hasattr(column, "embedding_dim"))
-    if not dims:
-        raise SettingError(
-            "there is no deep sparse column to take the embedding's length from",
-            expected="embedding_dim=",
-            hint="Pass embedding_dim",
-        )
-    return dims.most_common(1)[0][0]
-
-
-def _column_names(crosses: CrossFeatures, taken: set[str]) -> list[str]:
-    """Return a column name for each cross: its own, but for dots, which PyTorch forbids in a module's name."""
-    names: list[str] = []
-    for name in crosses.names:
-        plain = free = re.sub(r"\.", "_", name)
-        number = 2
-        while free in taken or free in names:
-            if free == name:
-                raise SettingError("a cross has the name of a column", field=name, hint="Rename the column")
-            free, number = f"{plain}__{number}", number + 1
-        names.append(free)
-    return names
-
-
 @contextlib.contextmanager
 def _random_state_kept() -> Iterator[None]:
     # DeepCTR-Torch's constructors seed torch globally.
     cpu = torch.get_rng_state()
     gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
-    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - what a builder may touch
     try:
-        yield
+        with python_random_kept():
+            yield
     finally:
         torch.set_rng_state(cpu)
         if gpus:
             torch.cuda.set_rng_state_all(gpus)
-        random.setstate(python)
-        np.random.set_state(legacy)  # noqa: NPY002 - as above

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from nid_torch.model import Home, Session, check_exact_ids, home, scores
+from nid_torch.model import Home, Session, check_exact_matrix, home, scores
 from torch import Tensor, nn
 
 from nid_plugins.adapter import Output, Predictor
-from nid_plugins.errors import SchemaError, SettingError, UnsupportedError
+from nid_plugins.adapting import check_schema
+from nid_plugins.errors import SettingError, UnsupportedError
 from nid_plugins.schema import DenseField, FeatureSchema, Field, SparseField
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class DeepCTRTorchPredictor(Predictor):
             )
         declared = schema_of(model)
         check_schema(schema, declared)
-        check_exact_ids(declared, home(model)[1])
+        check_exact_matrix(declared, home(model)[1])
         self.output = task_output(model) if output == "auto" else output
         self._model = model
         self._home = Home(model)
@@ -200,35 +200,6 @@ def check_single_task(model: Any) -> None:
             expected="a model with one output",
             hint="Wrap a module or function that picks one output",
         )
-
-
-def check_schema(schema: FeatureSchema, declared: FeatureSchema) -> None:
-    """Check a schema against the one a model declares; order and reserved ids may differ.
-
-    Raises:
-        SchemaError: A field is missing, unknown, of another kind, or has more ids than the model's table.
-    """
-    for name in itertools.chain(declared.names, schema.names):
-        if name not in schema.names or name not in declared.names:
-            where = "the schema" if name not in schema.names else "the model"
-            raise SchemaError(
-                f"{where} has no such field",
-                field=name,
-                received=list(schema.names),
-                expected=f"the model's {list(declared.names)}",
-                hint="Use nid.FeatureSchema.of(model)",
-            )
-        mine, own = schema[name], declared[name]
-        if type(mine) is not type(own) or (
-            isinstance(own, SparseField) and mine.cardinality > own.cardinality
-        ):
-            raise SchemaError(
-                "the schema does not fit the model's column",
-                field=name,
-                received=repr(mine),
-                expected=repr(own),
-                hint="Use nid.FeatureSchema.of(model)",
-            )
 
 
 def task_output(model: Any) -> Output:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nid_plugins.adapter import Adapter, Output
+from nid_plugins.adapting import flat
 from nid_plugins.plugins import hookimpl
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class DeepCTRTorchAdapter(Adapter):
 
     def claims_columns(self, columns: object) -> bool:
         """Return whether these are DeepCTR-Torch's columns: a list of them, or a pair of lists."""
-        kinds = {f"{type(column).__module__}.{type(column).__qualname__}" for column in _flat(columns)}
+        kinds = {f"{type(column).__module__}.{type(column).__qualname__}" for column in flat(columns)}
         return bool(kinds) and kinds <= _COLUMNS
 
     def schema(self, model: Any) -> FeatureSchema:
@@ -66,13 +66,6 @@ class DeepCTRTorchAdapter(Adapter):
         from nid_deepctr_torch.layers import embeddings_of
 
         return embeddings_of(model) or super().cross_embeddings(model)
-
-
-def _flat(columns: object) -> list[object]:
-    # Columns are named tuples themselves; a list of columns, and a tuple or list of such lists, are not.
-    if isinstance(columns, Iterable) and not isinstance(columns, str) and not hasattr(columns, "_fields"):
-        return [column for part in columns for column in _flat(part)]
-    return [] if columns is None else [columns]
 
 
 @hookimpl

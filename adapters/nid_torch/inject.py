@@ -5,37 +5,23 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nid_plugins.errors import FrameError, ModelError, NidWarning, SettingError, UnsupportedError
-from nid_plugins.schema import SparseField
+from nid_plugins.adapting import TowerOptions, check_extract, check_inputs, check_names, flag, probed_output
+from nid_plugins.errors import FrameError, UnsupportedError
 from nid_torch.layers import CrossTower
-from nid_torch.model import (
-    Inputs,
-    TorchPredictor,
-    check_exact_ids,
-    check_inputs,
-    declared_output,
-    home,
-    resolve_inputs,
-)
+from nid_torch.model import TorchPredictor, check_exact_matrix, declared_output, home, resolve_inputs
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from nid_plugins.adapter import Output
+    from nid_plugins.adapting.inputs import Inputs
     from nid_plugins.crosses import CrossFeatures
-    from nid_plugins.frames import FloatMatrix
 
 Extract = Callable[..., Mapping[str, Tensor]]
-
-_PROBE_ROWS = 256
 
 
 class CrossedModule(nn.Module):
@@ -191,20 +177,11 @@ def inject(
         ModelError: The model fails on rows of the schema, or does not return one score a row.
         UnsupportedError: The model cannot be copied, or has one of these crosses already.
     """
-    check_tower_options(tower)
+    check_names(tower, TowerOptions.names(), "unknown option of inject")
+    frozen = flag("frozen", frozen)
     schema = crosses.schema
     inputs = resolve_inputs(model, schema) if inputs == "auto" else check_inputs(inputs)
-    if callable(inputs) and extract is None:
-        raise SettingError(
-            "with a callable for inputs, extract= is needed",
-            received="extract=None",
-            expected="a function of the model's arguments that returns a dict of field name to tensor",
-            hint="It is what finds the members of the crosses in the model's inputs",
-        )
-    if extract is not None and not callable(extract):
-        raise SettingError(
-            "extract is not callable", received=repr(extract), expected="a function of the model's arguments"
-        )
+    check_extract(inputs, extract)
     taken = sorted(
         {name for m in model.modules() if isinstance(m, CrossTower) for name in m.names} & set(crosses.names)
     )
@@ -216,8 +193,9 @@ def inject(
         )
     device, dtype = home(model)
     if inputs == "matrix" and extract is None:
-        check_exact_ids(schema, dtype)
-    known = probed_output(model, crosses, inputs, output)
+        check_exact_matrix(schema, dtype)
+    predictor = TorchPredictor(model, schema, inputs=inputs, output=output)
+    known = probed_output(predictor, crosses, output, declared_output(model))
     base = copied(model)
     made = CrossTower(crosses, dtype=dtype, **tower).to(device)
     return crossed_class(type(base))(
@@ -266,93 +244,6 @@ def _tensors_in(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _tensors_in(item)
-
-
-def check_tower_options(options: Mapping[str, Any]) -> None:
-    """Check the names of options meant for :class:`~nid_torch.layers.CrossTower`.
-
-    Raises:
-        SettingError: An option it does not have.
-    """
-    own = {"crosses", "columns", "dtype"}
-    allowed = [name for name in inspect.signature(CrossTower).parameters if name not in own]
-    unknown = sorted(set(options) - set(allowed))
-    if unknown:
-        raise SettingError("unknown option of inject", received=unknown, expected=f"of {allowed}")
-
-
-def probed_output(
-    model: nn.Module, crosses: CrossFeatures, inputs: Inputs, output: Output
-) -> Literal["probability", "logit"]:
-    """Return what a model returns, from its output on rows drawn from the schema, in eval mode.
-
-    Raises:
-        SettingError: ``output`` is unknown.
-        ModelError: The model fails on them, or returns something else than one score a row.
-    """
-    if output not in {"auto", "probability", "logit"}:
-        raise SettingError(
-            "unknown output", received=repr(output), expected='"auto", "probability" or "logit"'
-        )
-    predictor = TorchPredictor(model, crosses.schema, inputs=inputs, output=output)
-    rows = synthetic_rows(crosses)
-    try:
-        out = predictor(rows)
-    except ModelError:
-        raise
-    except Exception as error:
-        raise ModelError(
-            f"the model raised {type(error).__name__} on rows drawn from the crosses' schema: {error}",
-            hint="Check inputs= and the schema's order and cardinalities",
-        ) from error
-    if out.shape not in {(len(rows),), (len(rows), 1)}:
-        raise ModelError(
-            "the model does not return one score a row",
-            received=f"{out.shape} for {len(rows)} rows",
-            expected="(n,) or (n, 1)",
-            hint="Wrap it in a module that picks one output",
-        )
-    if out.dtype.kind != "f":
-        raise ModelError(
-            "the model's output cannot be corrected",
-            received=f"dtype {out.dtype}",
-            expected="real floating-point scores",
-            hint="Return the score itself, not the class it stands for",
-        )
-    if output != "auto":
-        return output
-    if np.isnan(out).all():
-        raise ModelError(
-            "the model returned NaN",
-            received=f"{len(rows)} of {len(rows)} rows drawn from the crosses' schema",
-            expected="finite scores",
-            hint="Check the model's weights and the scale of dense fields",
-        )
-    if np.nanmin(out, initial=np.inf) < 0 or np.nanmax(out, initial=-np.inf) > 1:
-        return "logit"
-    if declared_output(model) == "auto":
-        warnings.warn(
-            f"the model's outputs on {len(rows)} rows drawn from the schema all lie in [0, 1]: read as probabilities; "
-            'pass output="probability" or output="logit" to nid.inject to be sure',
-            NidWarning,
-            stacklevel=2,
-        )
-    return "probability"
-
-
-def synthetic_rows(crosses: CrossFeatures, n: int = _PROBE_ROWS) -> FloatMatrix:
-    """Return rows that fit the schema: ids uniform, dense values among their bin edges, or else normal."""
-    rng = np.random.default_rng(0)
-    rows: npt.NDArray[np.float64] = np.empty((n, len(crosses.schema)), dtype=np.float64)
-    for j, field in enumerate(crosses.schema):
-        edges = crosses.edges.get(field.name)
-        if isinstance(field, SparseField):
-            rows[:, j] = rng.integers(0, field.cardinality, size=n)
-        elif edges is not None and np.isfinite(edges).all() and len(edges):
-            rows[:, j] = rng.choice(edges, size=n)
-        else:
-            rows[:, j] = rng.normal(size=n)
-    return rows
 
 
 def _keywords(model: nn.Module, names: tuple[str, ...]) -> dict[str, str]:

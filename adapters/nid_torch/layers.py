@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +11,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from nid_plugins.errors import SettingError
+from nid_plugins.adapting import TowerOptions, positive
 from nid_torch.ids import CrossIds
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from nid_plugins.crosses import CrossFeatures
 
 __all__ = ["CrossEmbedding", "CrossIds", "CrossTower"]
@@ -117,28 +118,33 @@ class CrossTower(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.l2 = fraction("l2", l2, below=math.inf)
+        options = TowerOptions.of(
+            crosses,
+            dim=dim,
+            hidden=hidden,
+            dropout=dropout,
+            l2=l2,
+            embeddings=embeddings,
+            train_embeddings=train_embeddings,
+            train_projection=train_projection,
+            seed=seed,
+        )
+        self.l2 = options.l2
         self.names = crosses.names
         self.ids = CrossIds(crosses, columns)
-        self.embedding = CrossEmbedding(crosses.vocabulary_sizes, dim, dtype=dtype)
-        self.dropout = nn.Dropout(fraction("dropout", dropout, below=1.0))
-        width = len(crosses) * self.embedding.dim
-        if isinstance(hidden, str) or not isinstance(hidden, Sequence):
-            raise SettingError("hidden is not a list of widths", received=repr(hidden), expected="e.g. (32,)")
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-            raise SettingError("seed out of range", received=repr(seed), expected="an integer")
-        widths = [width, *(positive("hidden", own) for own in hidden)]
-        self.projection = _linear(width, 1, dtype)
+        self.embedding = CrossEmbedding(crosses.vocabulary_sizes, options.dim, dtype=dtype)
+        self.dropout = nn.Dropout(options.dropout)
+        widths = [len(crosses) * options.dim, *options.hidden]
+        self.projection = _linear(widths[0], 1, dtype)
         self.mlp = nn.Sequential()
         for into, out in itertools.pairwise(widths):
             self.mlp.extend([_linear(into, out, dtype), nn.ReLU()])
         if len(widths) > 1:
             self.mlp.append(_linear(widths[-1], 1, dtype))
-        given = check_embeddings(embeddings, self.names, crosses.vocabulary_sizes, self.embedding.dim)
-        self._reset(seed, given)
-        self.embedding.requires_grad_(train_embeddings)
-        self.projection.requires_grad_(train_projection)
-        self.mlp.requires_grad_(train_projection)
+        self._reset(options.seed, options.embeddings)
+        self.embedding.requires_grad_(options.train_embeddings)
+        self.projection.requires_grad_(options.train_projection)
+        self.mlp.requires_grad_(options.train_projection)
 
     def forward(self, inputs: Tensor | Mapping[str, Tensor]) -> Tensor:
         """Return delta, shape (n, 1)."""
@@ -156,7 +162,7 @@ class CrossTower(nn.Module):
 
     @torch.no_grad()
     def _reset(self, seed: int, given: Mapping[str, npt.NDArray[Any]]) -> None:
-        generator = torch.Generator().manual_seed(int(seed))
+        generator = torch.Generator().manual_seed(seed)
         dim = self.embedding.dim
         # Unit norm a cross, on average: under SGD an embedding then learns as fast as a weight of a linear model.
         self.projection.weight.normal_(std=dim**-0.5, generator=generator)
@@ -174,65 +180,3 @@ class CrossTower(nn.Module):
 def _linear(into: int, out: int, dtype: torch.dtype | None) -> nn.Linear:
     # Without the usual initialisation, which would draw from the global random state.
     return nn.Linear(into, out, bias=False, dtype=dtype, device="meta").to_empty(device="cpu")
-
-
-def check_embeddings(
-    embeddings: Mapping[str, npt.NDArray[Any]] | None, names: Sequence[str], sizes: Sequence[int], dim: int
-) -> dict[str, npt.NDArray[np.float64]]:
-    """Return given embeddings as float64 arrays, having checked them.
-
-    Raises:
-        SettingError: Not a mapping, an unknown cross, a wrong shape, or values that are not finite.
-    """
-    if embeddings is not None and not isinstance(embeddings, Mapping):
-        raise SettingError(
-            "embeddings are not given by name",
-            received=type(embeddings).__name__,
-            expected="a dict of cross name to array",
-            hint="Pass what nid.cross_embeddings returns",
-        )
-    out: dict[str, npt.NDArray[np.float64]] = {}
-    for name, values in (embeddings or {}).items():
-        if name not in names:
-            raise SettingError(
-                "embeddings of an unknown cross", received=repr(name), expected=f"one of {list(names)}"
-            )
-        expected = (sizes[list(names).index(name)] + 1, dim)
-        array = np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
-        if array.shape != expected or array.dtype.kind not in "fiu":
-            raise SettingError(
-                f"embeddings of cross {name!r} do not fit",
-                received=f"{array.dtype} of shape {array.shape}",
-                expected=f"numbers of shape {expected}: vocabulary + 1, dim",
-                hint="Set dim= (or embedding_dim=) to theirs, and use the crosses they were learned with",
-            )
-        if not np.isfinite(array).all():
-            raise SettingError(f"embeddings of cross {name!r} are not finite", expected="finite numbers")
-        out[name] = array.astype(np.float64)
-    return out
-
-
-def positive(option: str, value: object) -> int:
-    """Return ``value`` as an int.
-
-    Raises:
-        SettingError: Not an integer of at least 1.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise SettingError(
-            f"{option} out of range", received=repr(value), expected="an integer of at least 1"
-        )
-    return int(value)
-
-
-def fraction(option: str, value: object, *, below: float) -> float:
-    """Return ``value`` as a float.
-
-    Raises:
-        SettingError: Not a number in ``[0, below)``.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 <= value < below:
-        raise SettingError(
-            f"{option} out of range", received=repr(value), expected=f"0 <= {option} < {below:g}"
-        )
-    return float(value)

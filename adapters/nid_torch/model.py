@@ -6,7 +6,7 @@ import contextlib
 import inspect
 import itertools
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,18 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from nid_plugins.adapter import Output, Predictor
+from nid_plugins.adapting import check_exact_ids, check_inputs
 from nid_plugins.blackbox import arguments
-from nid_plugins.errors import ModelError, SchemaError, SettingError, UnsupportedError
+from nid_plugins.errors import ModelError, SettingError, UnsupportedError
 
 if TYPE_CHECKING:
+    from nid_plugins.adapting.inputs import Inputs
     from nid_plugins.frames import FloatMatrix
     from nid_plugins.schema import FeatureSchema
-
-Inputs = str | Callable[..., Any]
-"""How a model takes a batch; see :func:`nid_plugins.wrap`."""
-
-FLOAT32_IDS = 2**24
-"""Ids below this are exact in float32; 2**24 + 1 is not."""
 
 
 class TorchPredictor(Predictor):
@@ -56,7 +52,7 @@ class TorchPredictor(Predictor):
         self._inputs = resolve_inputs(model, schema) if inputs == "auto" else check_inputs(inputs)
         self.output = declared_output(model) if output == "auto" else output
         if self._inputs == "matrix":
-            check_exact_ids(schema, home(model)[1])
+            check_exact_matrix(schema, home(model)[1])
         self._home = Home(model)
         self._session = Session(model)
 
@@ -253,21 +249,6 @@ def resolve_inputs(model: nn.Module, schema: FeatureSchema) -> Inputs:
     return "positional"
 
 
-def check_inputs(inputs: Inputs) -> Inputs:
-    """Return ``inputs``.
-
-    Raises:
-        SettingError: It is none of the known ways.
-    """
-    if not callable(inputs) and inputs not in {"positional", "matrix", "mapping"}:
-        raise SettingError(
-            "unknown way of passing inputs",
-            received=repr(inputs),
-            expected='"auto", "positional", "matrix", "mapping" or a callable from a dict of columns to (args, kwargs)',
-        )
-    return inputs
-
-
 def _annotation(model: nn.Module, parameter: inspect.Parameter) -> Any:
     try:
         return typing.get_type_hints(type(model).forward).get(parameter.name, parameter.annotation)
@@ -294,20 +275,11 @@ def declared_output(model: nn.Module) -> Output:
     return "probability" if leaves and isinstance(leaves[-1], nn.Sigmoid) else "auto"
 
 
-def check_exact_ids(schema: FeatureSchema, dtype: torch.dtype) -> None:
+def check_exact_matrix(schema: FeatureSchema, dtype: torch.dtype) -> None:
     """Check that a matrix of this dtype holds every id exactly.
 
     Raises:
         SchemaError: A field has more ids than float32 tells apart.
     """
-    if dtype == torch.float64:
-        return
-    for field in schema.sparse:
-        if field.cardinality > FLOAT32_IDS:
-            raise SchemaError(
-                "ids would be rounded in a float32 matrix",
-                field=field.name,
-                received=f"cardinality {field.cardinality}",
-                expected=f"at most 2**24 = {FLOAT32_IDS}",
-                hint='Map rare ids together, or use a model that takes ids as integers (inputs="positional" or "mapping")',
-            )
+    if dtype != torch.float64:
+        check_exact_ids(schema)

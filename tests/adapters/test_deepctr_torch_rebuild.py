@@ -7,7 +7,6 @@ import io
 import pickle
 import random
 
-import nid_deepctr_torch.inject
 import numpy as np
 import pytest
 import torch
@@ -19,6 +18,7 @@ from nid_torch.inject import inject
 from torch import nn
 
 import nid_plugins as nid
+import nid_plugins.adapting.precision
 from nid_plugins.blackbox import BlackBox
 from nid_plugins.crosses import fit_crosses
 from nid_plugins.errors import ModelError, SchemaError, SettingError
@@ -289,12 +289,14 @@ def test_what_cannot_be_rebuilt_is_refused(builder, options, error, message, log
 
 
 def test_more_ids_than_float32_tells_apart_are_refused(log, monkeypatch):
-    assert nid_deepctr_torch.inject.FLOAT32_IDS == 2**24
+    assert nid_plugins.adapting.precision.FLOAT32_IDS == 2**24
     largest = max(log.crosses.vocabulary_sizes)
-    monkeypatch.setattr(nid_deepctr_torch.inject, "FLOAT32_IDS", largest)  # a real one would take gigabytes
+    monkeypatch.setattr(
+        nid_plugins.adapting.precision, "FLOAT32_IDS", largest
+    )  # a real one would take gigabytes
     with pytest.raises(SettingError, match=f"received: {largest + 1}.*min_count"):
         rebuilt("DeepFM", log)
-    monkeypatch.setattr(nid_deepctr_torch.inject, "FLOAT32_IDS", largest + 1)
+    monkeypatch.setattr(nid_plugins.adapting.precision, "FLOAT32_IDS", largest + 1)
     assert rebuilt("DeepFM", log)
 
 

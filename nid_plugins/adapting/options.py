@@ -1,0 +1,189 @@
+"""The options of a tower of crosses, checked once for every framework."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nid_plugins.errors import SettingError
+
+if TYPE_CHECKING:
+    from nid_plugins.crosses import CrossFeatures
+
+
+@dataclasses.dataclass(frozen=True)
+class TowerOptions:
+    """Options of the layer that turns crosses into a correction of a logit. Made, and checked, by :meth:`of`.
+
+    Attributes:
+        dim: Length of an embedding.
+        hidden: Widths of the layers of an MLP without biases on the embeddings, beside the linear path.
+        dropout: Rate of dropout on the embeddings.
+        l2: Weight of the squared norm of the embedding table.
+        embeddings: Cross name to float64 array (V + 1, dim) to start from.
+        train_embeddings: Whether the table is trained.
+        train_projection: Whether the linear path and the MLP are trained.
+        seed: Of the initial linear path and MLP.
+    """
+
+    dim: int = 8
+    hidden: tuple[int, ...] = ()
+    dropout: float = 0.0
+    l2: float = 0.0
+    embeddings: Mapping[str, npt.NDArray[np.float64]] = dataclasses.field(default_factory=dict)
+    train_embeddings: bool = True
+    train_projection: bool = True
+    seed: int = 0
+
+    @classmethod
+    def of(cls, crosses: CrossFeatures, **options: Any) -> TowerOptions:
+        """Return options as a user gave them, checked.
+
+        Args:
+            crosses: The crosses the tower is for.
+            **options: Any of the attributes; ``embeddings`` may hold whatever NumPy reads, or be None.
+
+        Raises:
+            SettingError: An option is unknown or out of its domain, or embeddings do not fit the crosses.
+        """
+        check_names(options, cls.names(), "unknown option of inject")
+        given = {**{field.name: field.default for field in dataclasses.fields(cls)}, **options}
+        dim = positive("dim", given["dim"])
+        hidden, seed = given["hidden"], given["seed"]
+        if isinstance(hidden, str) or not isinstance(hidden, Sequence):
+            raise SettingError("hidden is not a list of widths", received=repr(hidden), expected="e.g. (32,)")
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+            raise SettingError("seed out of range", received=repr(seed), expected="an integer")
+        return cls(
+            dim=dim,
+            hidden=tuple(positive("hidden", width) for width in hidden),
+            dropout=fraction("dropout", given["dropout"], below=1.0),
+            l2=fraction("l2", given["l2"], below=math.inf),
+            embeddings=check_embeddings(
+                options.get("embeddings"), crosses.names, crosses.vocabulary_sizes, dim
+            ),
+            train_embeddings=flag("train_embeddings", given["train_embeddings"]),
+            train_projection=flag("train_projection", given["train_projection"]),
+            seed=int(seed),
+        )
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names of all options."""
+        return tuple(field.name for field in dataclasses.fields(cls))
+
+
+def check_names(options: Mapping[str, Any], allowed: Iterable[str], problem: str) -> None:
+    """Check the names of options passed on as keywords.
+
+    Args:
+        options: The options.
+        allowed: Names there are.
+        problem: What the error says when there is another one, e.g. ``"unknown option of inject"``.
+
+    Raises:
+        SettingError: An option is not allowed.
+    """
+    allowed = list(allowed)
+    unknown = sorted(set(options) - set(allowed))
+    if unknown:
+        raise SettingError(problem, received=unknown, expected=f"of {allowed}")
+
+
+def check_embeddings(
+    embeddings: Mapping[str, Any] | None, names: Sequence[str], sizes: Sequence[int], dim: int | None
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Return given embeddings as float64 arrays, having checked them.
+
+    Args:
+        embeddings: Cross name to array, tensor or nested list of shape (V + 1, dim); or None, for none.
+        names: Names of the crosses.
+        sizes: Vocabulary size V of each.
+        dim: Length of an embedding; None: each cross may have its own.
+
+    Raises:
+        SettingError: Not a mapping, an unknown cross, a wrong shape, or values that are not finite.
+    """
+    if embeddings is not None and not isinstance(embeddings, Mapping):
+        raise SettingError(
+            "embeddings are not given by name",
+            received=type(embeddings).__name__,
+            expected="a dict of cross name to array",
+            hint="Pass what nid.cross_embeddings returns",
+        )
+    size_of = dict(zip(names, sizes, strict=True))
+    out: dict[str, npt.NDArray[np.float64]] = {}
+    for name, values in (embeddings or {}).items():
+        if name not in size_of:
+            raise SettingError(
+                "embeddings of an unknown cross", received=repr(name), expected=f"one of {list(names)}"
+            )
+        array = _array(name, values)
+        wanted = (size_of[name] + 1, dim)
+        fits = array.ndim == 2 and array.shape[0] == wanted[0] and array.shape[1] == (dim or array.shape[1])
+        if not fits or array.shape[1] == 0 or array.dtype.kind not in "fiu":
+            raise SettingError(
+                f"embeddings of cross {name!r} do not fit",
+                received=f"{array.dtype} of shape {array.shape}",
+                expected=f"numbers of shape {wanted if dim else f'({wanted[0]}, dim)'}: vocabulary + 1, dim",
+                hint="Set dim= (or embedding_dim=) to theirs, and use the crosses they were learned with",
+            )
+        if not np.isfinite(array).all():
+            raise SettingError(f"embeddings of cross {name!r} are not finite", expected="finite numbers")
+        out[name] = array.astype(np.float64)
+    return out
+
+
+def _array(name: object, values: Any) -> npt.NDArray[Any]:
+    if hasattr(values, "detach"):  # NumPy does not read a PyTorch tensor with a gradient, or on a GPU
+        values = values.detach().cpu()
+    try:
+        return np.asarray(values)
+    except Exception as error:  # lists of unequal lengths, symbolic tensors, numbers NumPy has not
+        raise SettingError(
+            f"embeddings of cross {name!r} cannot be read: {error}",
+            received=type(values).__name__,
+            expected="an array of shape (vocabulary + 1, dim)",
+        ) from error
+
+
+def positive(option: str, value: object) -> int:
+    """Return ``value`` as an int.
+
+    Raises:
+        SettingError: Not an integer of at least 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise SettingError(
+            f"{option} out of range", received=repr(value), expected="an integer of at least 1"
+        )
+    return int(value)
+
+
+def fraction(option: str, value: object, *, below: float) -> float:
+    """Return ``value`` as a float.
+
+    Raises:
+        SettingError: Not a number in ``[0, below)``.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 <= value < below:
+        raise SettingError(
+            f"{option} out of range", received=repr(value), expected=f"0 <= {option} < {below:g}"
+        )
+    return float(value)
+
+
+def flag(option: str, value: object) -> bool:
+    """Return ``value`` as a bool.
+
+    Raises:
+        SettingError: Neither True nor False.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise SettingError(f"{option} is a switch", received=repr(value), expected="True or False")
+    return bool(value)
