@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nid_plugins.adapter import Adapter, Predictor
     from nid_plugins.blackbox import BlackBox, wrap
-    from nid_plugins.crosses import CrossFeatures, fit_crosses, screen
+    from nid_plugins.crosses import CrossFeatures, fit_crosses, load_embeddings, screen
     from nid_plugins.detection import detect, explain
     from nid_plugins.errors import (
         ArtefactError,
@@ -62,6 +62,7 @@ __all__ = [
     "get_manager",
     "hookimpl",
     "inject",
+    "load_embeddings",
     "screen",
     "wrap",
 ]
@@ -69,7 +70,7 @@ __all__ = [
 _HOMES = {
     "nid_plugins.adapter": ("Adapter", "Predictor"),
     "nid_plugins.blackbox": ("BlackBox", "wrap"),
-    "nid_plugins.crosses": ("CrossFeatures", "fit_crosses", "screen"),
+    "nid_plugins.crosses": ("CrossFeatures", "fit_crosses", "load_embeddings", "screen"),
     "nid_plugins.detection": ("detect", "explain"),
     "nid_plugins.errors": (
         "ArtefactError",

@@ -16,7 +16,6 @@ from nid_plugins.adapting.columns import (
 from nid_plugins.adapting.inputs import check_extract, check_inputs
 from nid_plugins.adapting.options import (
     TowerOptions,
-    check_embeddings,
     check_names,
     flag,
     fraction,
@@ -25,6 +24,7 @@ from nid_plugins.adapting.options import (
 from nid_plugins.adapting.precision import FLOAT32_IDS, check_exact_crosses, check_exact_ids
 from nid_plugins.adapting.probe import probed_output, synthetic_rows
 from nid_plugins.adapting.randomness import python_random_kept
+from nid_plugins.crosses.embeddings import check_embeddings
 
 __all__ = [
     "FLOAT32_IDS",

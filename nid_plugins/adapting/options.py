@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from nid_plugins.crosses.embeddings import check_embeddings
 from nid_plugins.errors import SettingError
 
 if TYPE_CHECKING:
@@ -93,63 +94,6 @@ def check_names(options: Mapping[str, Any], allowed: Iterable[str], problem: str
     unknown = sorted(set(options) - set(allowed))
     if unknown:
         raise SettingError(problem, received=unknown, expected=f"of {allowed}")
-
-
-def check_embeddings(
-    embeddings: Mapping[str, Any] | None, names: Sequence[str], sizes: Sequence[int], dim: int | None
-) -> dict[str, npt.NDArray[np.float64]]:
-    """Return given embeddings as float64 arrays, having checked them.
-
-    Args:
-        embeddings: Cross name to array, tensor or nested list of shape (V + 1, dim); or None, for none.
-        names: Names of the crosses.
-        sizes: Vocabulary size V of each.
-        dim: Length of an embedding; None: each cross may have its own.
-
-    Raises:
-        SettingError: Not a mapping, an unknown cross, a wrong shape, or values that are not finite.
-    """
-    if embeddings is not None and not isinstance(embeddings, Mapping):
-        raise SettingError(
-            "embeddings are not given by name",
-            received=type(embeddings).__name__,
-            expected="a dict of cross name to array",
-            hint="Pass what nid.cross_embeddings returns",
-        )
-    size_of = dict(zip(names, sizes, strict=True))
-    out: dict[str, npt.NDArray[np.float64]] = {}
-    for name, values in (embeddings or {}).items():
-        if name not in size_of:
-            raise SettingError(
-                "embeddings of an unknown cross", received=repr(name), expected=f"one of {list(names)}"
-            )
-        array = _array(name, values)
-        wanted = (size_of[name] + 1, dim)
-        fits = array.ndim == 2 and array.shape[0] == wanted[0] and array.shape[1] == (dim or array.shape[1])
-        if not fits or array.shape[1] == 0 or array.dtype.kind not in "fiu":
-            raise SettingError(
-                f"embeddings of cross {name!r} do not fit",
-                received=f"{array.dtype} of shape {array.shape}",
-                expected=f"numbers of shape {wanted if dim else f'({wanted[0]}, dim)'}: vocabulary + 1, dim",
-                hint="Set dim= (or embedding_dim=) to theirs, and use the crosses they were learned with",
-            )
-        if not np.isfinite(array).all():
-            raise SettingError(f"embeddings of cross {name!r} are not finite", expected="finite numbers")
-        out[name] = array.astype(np.float64)
-    return out
-
-
-def _array(name: object, values: Any) -> npt.NDArray[Any]:
-    if hasattr(values, "detach"):  # NumPy does not read a PyTorch tensor with a gradient, or on a GPU
-        values = values.detach().cpu()
-    try:
-        return np.asarray(values)
-    except Exception as error:  # lists of unequal lengths, symbolic tensors, numbers NumPy has not
-        raise SettingError(
-            f"embeddings of cross {name!r} cannot be read: {error}",
-            received=type(values).__name__,
-            expected="an array of shape (vocabulary + 1, dim)",
-        ) from error
 
 
 def positive(option: str, value: object) -> int:

@@ -144,15 +144,24 @@ class CrossFeatures:
             raise SettingError("crosses asked for twice", received=twice, expected="each cross at most once")
         return CrossFeatures(self.schema, [self.crosses[i] for i in picked], self.edges)
 
-    def save(self, directory: str | Path) -> Path:
+    def save(self, directory: str | Path, embeddings: Mapping[str, Any] | None = None) -> Path:
         """Write to a directory, to be read by :meth:`load`; see :mod:`nid_plugins.crosses.store`.
+
+        Args:
+            directory: Where to; what was saved there before is replaced.
+            embeddings: What ``nid.cross_embeddings`` returns for a model that has these crosses, to be read by
+                ``nid.load_embeddings``; without it, embeddings saved there before are removed.
 
         Returns:
             The directory.
+
+        Raises:
+            ArtefactError: The directory cannot be written.
+            SettingError: The embeddings do not fit the crosses, or ``directory`` is not a path.
         """
         from nid_plugins.crosses.store import save
 
-        return save(self, directory)
+        return save(self, directory, embeddings)
 
     @classmethod
     def load(cls, directory: str | Path) -> CrossFeatures:
@@ -160,6 +169,7 @@ class CrossFeatures:
 
         Raises:
             ArtefactError: A file is missing, damaged, or of a newer version.
+            SettingError: ``directory`` is not a path.
         """
         from nid_plugins.crosses.store import load
 

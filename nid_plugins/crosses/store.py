@@ -2,7 +2,8 @@
 
 A directory of two files. ``crosses.json`` names the format, its version, the schema and each cross, and carries the
 SHA-256 of ``arrays.safetensors``, which holds the keys (int64) and the bin edges (float32). Either both files are the
-ones that were saved together, or loading fails.
+ones that were saved together, or loading fails. Learned embeddings are a third file, bound in the same way; see
+:mod:`nid_plugins.crosses.embeddings`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import os
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,36 +21,46 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from nid_plugins import __version__
+from nid_plugins.crosses.embeddings import EMBEDDINGS_FILE, packed
 from nid_plugins.crosses.features import CrossFeatures
 from nid_plugins.crosses.vocabulary import Cross
 from nid_plugins.errors import ArtefactError, SchemaError, SettingError
 from nid_plugins.schema import FeatureSchema
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FORMAT = "nid-plugins crosses"
 SCHEMA_VERSION = 1
 SPEC_FILE = "crosses.json"
 ARRAYS_FILE = "arrays.safetensors"
 
-_AGAIN = "Save the crosses again, or copy both files of the directory anew"
+_AGAIN = "Save the crosses again, or copy all files of the directory anew"
 
 
-def save(crosses: CrossFeatures, directory: str | Path) -> Path:
-    """Write crosses to a directory, made if need be; crosses saved there before are replaced.
+def save(crosses: CrossFeatures, directory: str | Path, embeddings: Mapping[str, Any] | None = None) -> Path:
+    """Write crosses to a directory, made if need be; what was saved there before is replaced, embeddings included.
 
-    Each file is written beside its place and moved there in one step, the arrays first. A process killed between the
-    two moves leaves arrays that the old specification does not match, which :func:`load` reports.
+    Each file is written beside its place and moved there in one step, the specification last. A process killed between
+    two moves leaves arrays that the old specification does not match, which loading reports.
+
+    Args:
+        crosses: The crosses.
+        directory: Where to.
+        embeddings: Cross name to array (V + 1, dim), for some or all crosses: what ``nid.cross_embeddings`` returns.
 
     Returns:
         The directory.
 
     Raises:
         ArtefactError: The directory cannot be written.
+        SettingError: The embeddings do not fit the crosses, or ``directory`` is not a path.
     """
-    directory = Path(directory)
+    directory = as_directory(directory)
     arrays: dict[str, npt.NDArray[Any]] = {f"keys.{k}": cross.keys for k, cross in enumerate(crosses.crosses)}
     arrays |= {f"edges.{crosses.schema.index_of(name)}": edges for name, edges in crosses.edges.items()}
     data = save_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()})
-    spec = {
+    spec: dict[str, Any] = {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
         "package_version": __version__,
@@ -68,10 +79,17 @@ def save(crosses: CrossFeatures, directory: str | Path) -> Path:
         "edges": {name: f"edges.{crosses.schema.index_of(name)}" for name in crosses.edges},
         "arrays": {"file": ARRAYS_FILE, "sha256": hashlib.sha256(data).hexdigest()},
     }
+    learned = None
+    if embeddings is not None:
+        learned, spec["embeddings"] = packed(crosses, embeddings)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         _replace(directory / ARRAYS_FILE, data)
+        if learned is not None:
+            _replace(directory / EMBEDDINGS_FILE, learned)
         _replace(directory / SPEC_FILE, (json.dumps(spec, indent=1, ensure_ascii=False) + "\n").encode())
+        if learned is None:
+            (directory / EMBEDDINGS_FILE).unlink(missing_ok=True)
     except OSError as error:
         raise ArtefactError(
             "cannot write the crosses", received=str(error), expected="a directory that can be written"
@@ -84,10 +102,11 @@ def load(directory: str | Path) -> CrossFeatures:
 
     Raises:
         ArtefactError: A file is missing or damaged, the two do not belong together, or a newer version wrote them.
+        SettingError: ``directory`` is not a path.
     """
-    directory = Path(directory)
-    spec = _read_spec(directory)
-    data = _read(directory, ARRAYS_FILE)
+    directory = as_directory(directory)
+    spec = read_spec(directory)
+    data = read_file(directory, ARRAYS_FILE)
     try:
         expected = spec["arrays"]["sha256"]
     except (KeyError, TypeError) as error:
@@ -127,8 +146,26 @@ def _build(spec: dict[str, Any], arrays: dict[str, Any]) -> CrossFeatures:
     return CrossFeatures(schema, crosses, {name: arrays[key] for name, key in spec["edges"].items()})
 
 
-def _read_spec(directory: Path) -> dict[str, Any]:
-    raw = _read(directory, SPEC_FILE)
+def as_directory(directory: object) -> Path:
+    """Return a directory's path.
+
+    Raises:
+        SettingError: It is not a path.
+    """
+    if not isinstance(directory, str | os.PathLike):
+        raise SettingError(
+            "not a directory", received=repr(directory), expected="a path: a string or pathlib.Path"
+        )
+    return Path(directory)
+
+
+def read_spec(directory: Path) -> dict[str, Any]:
+    """Return the specification in a directory, its kind and version checked.
+
+    Raises:
+        ArtefactError: It is missing, damaged, of another kind, or of a newer version.
+    """
+    raw = read_file(directory, SPEC_FILE)
     try:
         spec = json.loads(raw)
     except ValueError as error:  # also a UnicodeDecodeError
@@ -163,15 +200,22 @@ def _read_spec(directory: Path) -> dict[str, Any]:
     return spec
 
 
-def _read(directory: Path, name: str) -> bytes:
+def read_file(
+    directory: Path, name: str, hint: str = "Pass the directory that CrossFeatures.save was given"
+) -> bytes:
+    """Return the content of a file of a saved directory.
+
+    Raises:
+        ArtefactError: It cannot be read; ``hint`` says what to do.
+    """
     try:
         return (directory / name).read_bytes()
     except OSError as error:
         raise ArtefactError(
             f"cannot read {directory / name}",
             received=f"{type(error).__name__}: {error.strerror}",
-            expected=f"a directory with {SPEC_FILE} and {ARRAYS_FILE}",
-            hint="Pass the directory that CrossFeatures.save was given",
+            expected=f"a directory with {SPEC_FILE} and {ARRAYS_FILE if name == SPEC_FILE else name}",
+            hint=hint,
         ) from error
 
 
