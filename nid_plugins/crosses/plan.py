@@ -61,6 +61,11 @@ class CrossPlan:
         return (*self.sparse, *self.dense)
 
     @property
+    def vocabulary_sizes(self) -> tuple[int, ...]:
+        """Vocabulary size V of each cross, by the name it has in ``CrossFeatures``."""
+        return self.sizes
+
+    @property
     def longest_edges(self) -> int:
         """The largest number of bin edges of a dense field."""
         return int(self.edge_counts.max(initial=0))

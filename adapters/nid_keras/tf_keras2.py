@@ -1,0 +1,45 @@
+"""The layers for tf_keras. Importing this registers them, so that ``tf_keras.models.load_model`` finds them."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import tf_keras
+
+from nid_keras.crossed import CrossedModelMixin
+from nid_keras.ids import CrossIdsMixin
+from nid_keras.layers import CorrectedMixin, CrossEmbeddingMixin, CrossTowerMixin
+
+__all__ = ["Corrected", "CrossEmbedding", "CrossIds", "CrossTower", "CrossedModel"]
+
+_registered = tf_keras.saving.register_keras_serializable(package="nid_plugins")
+
+
+@_registered
+class CrossIds(CrossIdsMixin, tf_keras.layers.Layer):  # type: ignore[misc]
+    """Cross ids; see :class:`nid_keras.ids.CrossIdsMixin`."""
+
+
+@_registered
+class CrossEmbedding(CrossEmbeddingMixin, tf_keras.layers.Layer):  # type: ignore[misc]
+    """Cross embeddings; see :class:`nid_keras.layers.CrossEmbeddingMixin`."""
+
+
+@_registered
+class CrossTower(CrossTowerMixin, tf_keras.layers.Layer):  # type: ignore[misc]
+    """What crosses add to a logit; see :class:`nid_keras.layers.CrossTowerMixin`."""
+
+    keras: ClassVar[Any] = tf_keras
+
+
+@_registered
+class Corrected(CorrectedMixin, tf_keras.layers.Layer):  # type: ignore[misc]
+    """A model's output, corrected; see :class:`nid_keras.layers.CorrectedMixin`."""
+
+
+@_registered
+class CrossedModel(CrossedModelMixin, tf_keras.Model):  # type: ignore[misc]
+    """A model that declares no inputs, with crosses; see :class:`nid_keras.crossed.CrossedModelMixin`."""
+
+    keras: ClassVar[Any] = tf_keras
+    layers_module: ClassVar[str] = __name__
