@@ -84,7 +84,10 @@ class Adapter(ABC):
         return True
 
     def claims_columns(self, columns: object) -> bool:
-        """Return whether feature columns (for ``inject(builder, mode="rebuild")``) are this framework's."""
+        """Return whether feature columns are this framework's.
+
+        They are given to ``inject(builder, mode="rebuild", columns=...)`` or to ``FeatureSchema.of``.
+        """
         return False
 
     def schema(self, model: Any) -> FeatureSchema:
@@ -98,6 +101,20 @@ class Adapter(ABC):
             received=type(model).__qualname__,
             expected="a model with feature columns",
             hint="Write the schema by hand or use FeatureSchema.infer",
+        )
+
+    def schema_of_columns(self, columns: Any) -> FeatureSchema:
+        """Return the schema that feature columns declare: a list of them, or a pair of lists (linear, deep).
+
+        It is that of a model made from them, in the order such a model takes its fields.
+
+        Raises:
+            UnsupportedError: The adapter does not read feature columns.
+        """
+        raise UnsupportedError(
+            f"the adapter {self.name!r} does not read a schema off feature columns",
+            received=type(columns).__name__,
+            hint="Write the schema by hand, use FeatureSchema.infer, or pass a model made from the columns",
         )
 
     @abstractmethod

@@ -244,15 +244,24 @@ class FeatureSchema(Sequence[Field]):
 
     @classmethod
     def of(cls, model: Any) -> FeatureSchema:
-        """Read the schema off a model whose framework declares its features (e.g. DeepCTR-Torch).
+        """Read the schema off a model, or off the feature columns it is going to be made from.
+
+        Args:
+            model: A model whose framework declares its features (e.g. DeepCTR-Torch); or a list of that framework's
+                feature columns, or a pair of lists ``(linear, deep)``.
 
         Raises:
-            UnsupportedError: No adapter claims the model, or its framework does not declare features.
+            UnsupportedError: No adapter claims the model or the columns, or its framework does not declare features.
             SchemaError: The declared features have no counterpart here.
         """
         from nid_plugins.plugins import get_manager
 
-        return get_manager().adapter_for(model).schema(model)
+        manager = get_manager()
+        adapter = manager.find_adapter(model)
+        if adapter is None and isinstance(model, list | tuple):
+            return manager.adapter_for_columns(model).schema_of_columns(model)
+        # Asked again where none was found: that raises, saying what is known.
+        return (adapter or manager.adapter_for(model)).schema(model)
 
 
 def _field_dict(field: Field) -> dict[str, Any]:

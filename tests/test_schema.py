@@ -10,7 +10,18 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from nid_plugins import DenseField, FeatureSchema, FrameError, SchemaError, SparseField, UnsupportedError
+from nid_plugins import (
+    Adapter,
+    DenseField,
+    FeatureSchema,
+    FrameError,
+    PluginManager,
+    SchemaError,
+    SparseField,
+    UnsupportedError,
+    hookimpl,
+)
+from nid_plugins.plugins import use_manager
 
 SCHEMA = FeatureSchema([SparseField("site", 5, oov=4), DenseField("price"), SparseField("app", 3)])
 
@@ -184,3 +195,32 @@ def test_infer_says_what_is_wrong(frame, options, error, said):
 def test_of_a_model_no_adapter_claims():
     with pytest.raises(UnsupportedError, match="received: builtins.dict"):
         FeatureSchema.of({})
+
+
+@pytest.mark.parametrize("columns", [[], [1, 2], ["a"], ([], []), [SparseField("a", 3)]])
+def test_of_a_list_no_adapter_claims(columns):
+    with pytest.raises(UnsupportedError, match="no adapter claims the feature columns"):
+        FeatureSchema.of(columns)
+
+
+def test_of_columns_whose_adapter_does_not_read_them():
+    class Reader(Adapter):
+        name = "reader"
+        classes = ("no.Model",)
+
+        def claims_columns(self, columns):
+            return columns == ["mine"]
+
+        def predictor(self, model, schema, *, inputs="auto", output="auto"):
+            raise NotImplementedError
+
+    class Plugin:
+        @hookimpl
+        def nid_register_adapters(self, register):
+            register(Reader())
+
+    manager = PluginManager(builtins={}, entry_points=False)
+    manager.register(Plugin(), "reader")
+    message = "the adapter 'reader' does not read a schema off feature columns"
+    with use_manager(manager), pytest.raises(UnsupportedError, match=message):
+        FeatureSchema.of(["mine"])

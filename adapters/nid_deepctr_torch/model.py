@@ -11,8 +11,8 @@ from nid_torch.model import Home, Session, check_exact_matrix, home, scores
 from torch import Tensor, nn
 
 from nid_plugins.adapter import Output, Predictor
-from nid_plugins.adapting import check_schema
-from nid_plugins.errors import SettingError, UnsupportedError
+from nid_plugins.adapting import check_schema, flat
+from nid_plugins.errors import SchemaError, SettingError, UnsupportedError
 from nid_plugins.schema import DenseField, FeatureSchema, Field, SparseField
 
 if TYPE_CHECKING:
@@ -142,6 +142,30 @@ def schema_of(model: Any) -> FeatureSchema:
     return FeatureSchema(fields)
 
 
+def schema_of_columns(columns: Any) -> FeatureSchema:
+    """Return the fields a model made from feature columns takes, in its order: that of their first mention.
+
+    Args:
+        columns: A list of feature columns, or a pair of lists ``(linear, deep)``.
+
+    Raises:
+        UnsupportedError: A column is multi-valued or a vector.
+        SchemaError: Two columns of one name declare different fields, or a vocabulary size is no number of ids.
+    """
+    fields: dict[str, Field] = {}
+    for column in flat(columns):
+        name = getattr(column, "name", "")
+        own = _field(name, {name: column})
+        if fields.setdefault(name, own) != own:
+            raise SchemaError(
+                "declared twice, as different fields",
+                field=name,
+                received=f"{fields[name]!r} and {own!r}",
+                expected="the same kind and vocabulary size in the linear and the deep columns",
+            )
+    return FeatureSchema(fields.values())
+
+
 def _field(name: str, columns: Mapping[str, Any]) -> Field:
     column = columns.get(name)
     kind = type(column).__name__
@@ -154,7 +178,7 @@ def _field(name: str, columns: Mapping[str, Any]) -> Field:
             hint="Wrap a function from a dict of columns to scores that fills such columns in",
         )
     if kind == "SparseFeat":
-        return SparseField(name, int(column.vocabulary_size))
+        return SparseField(name, column.vocabulary_size)
     if column.dimension != 1:
         raise UnsupportedError(
             "dense columns that are vectors are not supported",

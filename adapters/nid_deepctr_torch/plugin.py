@@ -39,6 +39,12 @@ class DeepCTRTorchAdapter(Adapter):
 
         return schema_of(model)
 
+    def schema_of_columns(self, columns: Any) -> FeatureSchema:
+        """Return the schema of a model made from these columns; see :mod:`nid_deepctr_torch.model`."""
+        from nid_deepctr_torch.model import schema_of_columns
+
+        return schema_of_columns(columns)
+
     def predictor(
         self,
         model: Any,

@@ -7,6 +7,7 @@ import pytest
 import torch
 from deepctr_torch.inputs import DenseFeat, SparseFeat, VarLenSparseFeat
 from deepctr_torch.models import DIN, ESMM, MLR, ONN, PNN, DeepFM
+from nid_deepctr_torch import plugin
 from nid_deepctr_torch.model import DeepCTRTorchPredictor, schema_of
 from nid_deepctr_torch.plugin import DeepCTRTorchAdapter
 from nid_torch.plugin import TorchAdapter
@@ -14,7 +15,7 @@ from torch import nn
 
 from nid_plugins.blackbox import BlackBox
 from nid_plugins.errors import SchemaError, SettingError, UnsupportedError
-from nid_plugins.plugins import PluginManager
+from nid_plugins.plugins import PluginManager, use_manager
 from nid_plugins.schema import DenseField, FeatureSchema, SparseField
 
 ADAPTER = DeepCTRTorchAdapter()
@@ -55,6 +56,34 @@ def test_the_schema_is_that_of_the_columns_in_the_order_of_the_input(log):
     model = DeepFM(linear, columns(), dnn_hidden_units=(4,))
     assert schema_of(model).names == tuple(model.feature_index) == ("price", "hour", "site", "item")
     assert schema_of(model)["item"] == SparseField("item", 12)
+
+
+def test_the_schema_of_columns_is_that_of_a_model_made_from_them(log):
+    assert ADAPTER.schema_of_columns(columns()) == log.schema
+    linear = [DenseFeat("price"), SparseFeat("hour", 4)]
+    assert ADAPTER.schema_of_columns((linear, columns())) == schema_of(DeepFM(linear, columns()))
+    manager = PluginManager(builtins={}, entry_points=False)
+    manager.register(plugin, "deepctr_torch")
+    with use_manager(manager):
+        assert FeatureSchema.of(columns()) == FeatureSchema.of(deepfm()) == log.schema
+        assert FeatureSchema.of((linear, columns())).names == ("price", "hour", "site", "item")
+        with pytest.raises(UnsupportedError, match="no adapter claims the feature columns"):
+            FeatureSchema.of([*columns(), "price"])
+
+
+@pytest.mark.parametrize(
+    ("extra", "error", "message"),
+    [
+        (VarLenSparseFeat(SparseFeat("hist", 12, 4), maxlen=3), UnsupportedError, "'hist'.*multi-valued"),
+        (DenseFeat("picture", 7), UnsupportedError, "'picture'.*dimension 7"),
+        (SparseFeat("item", 13, 4), SchemaError, "'item': declared twice, as different fields"),
+        (DenseFeat("site"), SchemaError, "'site': declared twice, as different fields"),
+        (SparseFeat("city", "auto", 4), SchemaError, "'city': cardinality is not an integer"),
+    ],
+)
+def test_columns_that_declare_no_schema_are_named(extra, error, message):
+    with pytest.raises(error, match=message):
+        ADAPTER.schema_of_columns((columns(), [*columns(), extra]))
 
 
 def test_columns_that_only_one_part_knows_are_found():
