@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nid_plugins.cli.frameworks import FRAMEWORKS
 from nid_plugins.cli.inputs import check_writable
 from nid_plugins.errors import SettingError
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from rich.console import Console
 
-    from nid_plugins.cli.training import Recipe
+    from nid_plugins.cli.frameworks import Framework, Recipe
     from nid_plugins.crosses import CrossFeatures
     from nid_plugins.readers import Encoder
     from nid_plugins.schema import FeatureSchema
@@ -47,6 +48,13 @@ class Parts:
 
 
 @click.command("demo")
+@click.option(
+    "--framework",
+    type=click.Choice(list(FRAMEWORKS)),
+    default="deepctr-torch",
+    show_default=True,
+    help="What the DeepFM is a model of.",
+)
 @click.option(
     "--rows",
     type=click.IntRange(min=1),
@@ -103,13 +111,13 @@ class Parts:
 def demo(**options: Any) -> None:
     """Train a DeepFM, detect its interactions, give them back, and measure.
 
-    Without --data on simulated clicks, where the interactions are known. Needs the extra deepctr-torch.
+    Without --data on simulated clicks, where the interactions are known. Needs the framework's extra.
     """
     from rich.console import Console
 
     started = time.perf_counter()
     console = Console(highlight=False)
-    from nid_plugins.cli.training import Recipe, need_deepctr_torch, one_thread
+    from nid_plugins.cli.frameworks import Recipe
 
     simulated = options["data"] is None
     for name in ("label", "dense", "exclude", "split"):
@@ -117,13 +125,14 @@ def demo(**options: Any) -> None:
             raise SettingError(
                 f"--{name} says how to read a file", received="no --data", hint="Add --data FILE"
             )
-    need_deepctr_torch()
+    framework = FRAMEWORKS[options["framework"]]
+    framework.need()
     if options["out"] is not None:
         check_writable(options["out"], folder=True)
     parts = _simulated(console, options) if simulated else _read(console, options)
     # Where clicks are hard to tell from noise, slow steps end at a better place.
-    with one_thread():
-        run(console, parts, Recipe(rate=3e-3 if simulated else 1e-3), options)
+    with framework.running():
+        run(console, framework, parts, Recipe(rate=3e-3 if simulated else 1e-3), options)
     console.print(f"\nDone in {time.perf_counter() - started:.0f} s.")
 
 
@@ -157,23 +166,24 @@ def _read(console: Console, options: dict[str, Any]) -> Parts:
     return Parts(list(coded.frames), list(coded.labels), coded.schema, encoder=coded.encoder)
 
 
-def run(console: Console, parts: Parts, recipe: Recipe, options: dict[str, Any]) -> None:
+def run(
+    console: Console, framework: Framework, parts: Parts, recipe: Recipe, options: dict[str, Any]
+) -> None:
     """Train, detect, cross, screen, inject, retrain and print, on a log in three parts."""
     import nid_plugins as nid
     from nid_plugins.cli import story
     from nid_plugins.cli.trial import Trial
 
     seed, schema = options["seed"], parts.schema
-    trial = Trial(parts.frames, parts.labels, schema, recipe, seed)
+    trial = Trial(framework, parts.frames, parts.labels, schema, recipe, seed)
 
-    story.heading(console, "Train a DeepFM", "early-stopped on validation log-loss")
+    story.heading(console, "Train a DeepFM", f"in {framework.title}, early-stopped on validation log-loss")
     base = trial.base()
     story.trained(console, base, parts.truth)
 
     story.heading(console, "Detect", "which fields does the model make interact?")
-    box = nid.wrap(base.model, schema)
     report = nid.detect(
-        box,
+        trial.box(base),
         parts.frames[1],
         background=parts.frames[0],
         baseline="sample",

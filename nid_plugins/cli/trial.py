@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import itertools
 from dataclasses import dataclass
@@ -11,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from nid_plugins.cli.training import Recipe, deepfm, logits, train
+from nid_plugins.cli.training import train
 from nid_plugins.frames import read_matrix
 from nid_plugins.metrics import auc, calibration, log_loss, row_losses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from nid_plugins.blackbox import BlackBox
+    from nid_plugins.cli.frameworks import Framework, Recipe
     from nid_plugins.crosses import CrossFeatures
     from nid_plugins.crosses.screen_report import ScreenReport
     from nid_plugins.schema import FeatureSchema
@@ -64,6 +65,7 @@ class Trial:
     """Arms on the same rows: trained on the first part, stopped by the second, measured on the third.
 
     Args:
+        framework: What models are built and trained with.
         frames: Training, validation and test frame.
         labels: Their clicks.
         schema: The fields.
@@ -73,13 +75,16 @@ class Trial:
 
     def __init__(
         self,
+        framework: Framework,
         frames: Sequence[Mapping[str, npt.NDArray[Any]]],
         labels: Sequence[npt.NDArray[np.int64]],
         schema: FeatureSchema,
         recipe: Recipe,
         seed: int,
     ) -> None:
+        self._framework = framework
         self._frames = frames
+        self._rows = [read_matrix(frame, schema) for frame in frames]
         self._labels = labels
         self._schema = schema
         self._recipe = recipe
@@ -87,13 +92,14 @@ class Trial:
 
     def base(self) -> Arm:
         """Return a fresh DeepFM, trained."""
-        return self._arm(
-            "DeepFM",
-            "the DeepFM as it was",
-            deepfm(self._schema, self._recipe, self._seed),
-            self._recipe,
-            self._seed,
-        )
+        model = self._framework.deepfm(self._schema, self._recipe, self._seed)
+        return self._arm("DeepFM", "the DeepFM as it was", model, self._recipe, self._seed)
+
+    def box(self, arm: Arm) -> BlackBox:
+        """Return the model of an arm as a function from frames to logits."""
+        import nid_plugins as nid
+
+        return nid.wrap(arm.model, self._schema, output=self._framework.output)
 
     def longer(self, base: Arm) -> Arm:
         """Return the base trained once more, in smaller steps: what further training alone is worth."""
@@ -101,7 +107,7 @@ class Trial:
         return self._arm(
             "  trained on",
             "further training without crosses",
-            copy.deepcopy(base.model),
+            self._framework.copied(base.model, self._schema, self._recipe),
             recipe,
             self._seed + 1,
         )
@@ -115,7 +121,14 @@ class Trial:
         import nid_plugins as nid
 
         recipe = dataclasses.replace(self._recipe, rate=CROSS_RATE)
-        target = nid.inject(base.model, crosses, frozen=True, l2=CROSS_L2, seed=self._seed)
+        target = nid.inject(
+            base.model,
+            crosses,
+            output=self._framework.output,
+            frozen=True,
+            l2=CROSS_L2,
+            seed=self._seed,
+        )
         return self._arm(f"  + {name}", name, target, recipe, self._seed + 1)
 
     def random_crosses(self, count: int, bins: int) -> CrossFeatures:
@@ -135,20 +148,14 @@ class Trial:
         import nid_plugins as nid
 
         frame, label = self._frames[1], self._labels[1]
-        on_top_of = nid.wrap(base.model, self._schema).logits(frame)
+        on_top_of = self.box(base).logits(frame)
         report = nid.screen(crosses, frame, label, on_top_of, greedy=True, seed=self._seed)
         return report, [cross.name for cross in report if cross.picked and cross.gain > cross.error]
 
     def _arm(self, name: str, title: str, model: Any, recipe: Recipe, seed: int) -> Arm:
+        training, validation, test = self._rows
+        fitting = self._framework.fitting(model, self._schema, training, self._labels[0], recipe)
         passes = train(
-            model,
-            self._schema,
-            (self._frames[0], self._labels[0]),
-            (self._frames[1], self._labels[1]),
-            recipe,
-            penalty=model.get_regularization_loss,
-            seed=seed,
-            title=name.strip(),
+            fitting, len(training), (validation, self._labels[1]), recipe, seed=seed, title=name.strip()
         )
-        test = read_matrix(self._frames[2], self._schema).astype(np.float32)
-        return Arm(name, title, model, passes, logits(model, test), self._labels[2])
+        return Arm(name, title, model, passes, fitting.logits(test), self._labels[2])

@@ -26,9 +26,12 @@ def run(*arguments):
     return CliRunner().invoke(command, ["demo", *SMALL, *arguments])
 
 
-def test_the_demo_tells_the_whole_story_and_saves_it(tmp_path):
-    result = run("--rows", "12000", "--max-crosses", "12", "--out", str(tmp_path / "out"))
+@pytest.mark.parametrize(("framework", "title"), [("deepctr-torch", "DeepCTR-Torch"), ("torch", "PyTorch")])
+def test_the_demo_tells_the_whole_story_and_saves_it(framework, title, tmp_path):
+    small = ("--rows", "12000", "--max-crosses", "12", "--out", str(tmp_path / "out"))
+    result = run("--framework", framework, *small)
     assert result.exit_code == 0, result.output
+    assert f"in {title}, early-stopped" in result.output
     for step in ("Simulate clicks", "Train a DeepFM", "Detect", "Cross and screen", "Inject"):
         assert step in result.output
     log = simulate(10, seed=0)
@@ -51,13 +54,17 @@ def test_the_demo_tells_the_whole_story_and_saves_it(tmp_path):
     )
 
 
-def test_the_same_seed_gives_the_same_run():
-    first, again, other = (run("--rows", "1500", "--seed", seed) for seed in ("3", "3", "4"))
+@pytest.mark.parametrize("framework", ["deepctr-torch", "torch"])
+def test_the_same_seed_gives_the_same_run(framework):
+    first, again, other = (
+        run("--framework", framework, "--rows", "1500", "--seed", seed) for seed in ("3", "3", "4")
+    )
     cut = [result.output.partition("Done in")[0] for result in (first, again, other)]
     assert cut[0] == cut[1] != cut[2]
 
 
-def test_a_csv_is_read_trained_on_and_its_coding_saved(tmp_path):
+@pytest.mark.parametrize("framework", ["deepctr-torch", "torch"])
+def test_a_csv_is_read_trained_on_and_its_coding_saved(framework, tmp_path):
     log = simulate(3000, seed=1)
     path = tmp_path / "log.csv"
     columns = {
@@ -68,7 +75,8 @@ def test_a_csv_is_read_trained_on_and_its_coding_saved(tmp_path):
     path.write_text(
         "\n".join([",".join(columns), *(",".join(map(str, row)) for row in rows)]), encoding="utf-8"
     )
-    result = run("--data", str(path), "--label", "click", "--exclude", "hour", "--out", str(tmp_path / "out"))
+    read_as = ("--label", "click", "--exclude", "hour")
+    result = run("--framework", framework, "--data", str(path), *read_as, "--out", str(tmp_path / "out"))
     assert result.exit_code == 0, result.output
     assert "3,000 rows, 2 categorical fields" in result.output
     assert "2,400/300/300 rows, at random" in re.sub(r"\s+", " ", result.output)

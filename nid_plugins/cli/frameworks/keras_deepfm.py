@@ -1,0 +1,72 @@
+"""A DeepFM as a functional model of Keras 3 (Guo et al., IJCAI 2017)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+from keras import layers, ops
+
+from nid_plugins.errors import SchemaError
+from nid_plugins.schema import SparseField
+
+if TYPE_CHECKING:
+    from nid_plugins.cli.frameworks.base import Recipe
+    from nid_plugins.schema import FeatureSchema, Field
+
+
+def deepfm(schema: FeatureSchema, recipe: Recipe, seed: int) -> Any:
+    """Return a model with a linear part, products of every two embeddings, and an MLP; it returns probabilities.
+
+    Args:
+        schema: The fields. Each is an input of shape (n,): ids int32, dense values float32.
+        recipe: Sizes, dropout and penalty.
+        seed: Of the initial weights.
+
+    Raises:
+        SchemaError: Keras cannot take a field of this name.
+    """
+    keras.utils.set_random_seed(seed)
+    inputs = {field.name: _input(field) for field in schema}
+    linear, deep = [], []
+    if schema.sparse:
+        ids = [(field, inputs[field.name]) for field in schema.sparse]
+        embedded = ops.stack([_embedding(field, recipe.dim, recipe)(x) for field, x in ids], axis=1)
+        pairs = ops.square(ops.sum(embedded, axis=1)) - ops.sum(ops.square(embedded), axis=1)
+        linear.append(0.5 * ops.sum(pairs, axis=1, keepdims=True))
+        linear.extend(_embedding(field, 1)(x) for field, x in ids)
+        deep.append(layers.Flatten()(embedded))
+    if schema.dense:
+        dense = ops.stack([inputs[field.name] for field in schema.dense], axis=1)
+        linear.append(layers.Dense(1)(dense))
+        deep.append(dense)
+    hidden = ops.concatenate(deep, axis=1)
+    for width in recipe.hidden:
+        hidden = layers.Dropout(recipe.dropout)(layers.Dense(width, activation="relu")(hidden))
+    logit = layers.Add()([layers.Dense(1, use_bias=False)(hidden), *linear])
+    return keras.Model(inputs, layers.Activation("sigmoid", name="click")(logit))
+
+
+def _input(field: Field) -> Any:
+    try:
+        return keras.Input(
+            (), dtype="int32" if isinstance(field, SparseField) else "float32", name=field.name
+        )
+    except ValueError as error:
+        raise SchemaError(
+            "Keras cannot take a field of this name",
+            field=field.name,
+            received=str(error),
+            hint="Rename the column, or leave it out with --exclude",
+        ) from error
+
+
+def _embedding(field: Any, dim: int, recipe: Recipe | None = None) -> Any:
+    if recipe is None:
+        return layers.Embedding(field.cardinality, dim, embeddings_initializer="zeros")
+    return layers.Embedding(
+        field.cardinality,
+        dim,
+        embeddings_initializer=keras.initializers.RandomNormal(stddev=recipe.init_std),
+        embeddings_regularizer=keras.regularizers.L2(recipe.l2),
+    )
