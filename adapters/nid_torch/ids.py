@@ -92,10 +92,12 @@ class CrossIds(nn.Module):
         ids, known = [], []
         if self._sparse:
             values = self._values(inputs, self._sparse, self.sparse_at)
-            inside = (values >= 0) & (values < self.cardinalities)
+            # Compared as integers: as a float32 the cardinality would be rounded, and the last ids be taken for unknown.
+            whole = values.to(torch.int64)
+            inside = (whole >= 0) & (whole < self.cardinalities)
             if values.is_floating_point():
-                inside &= values == values.floor()
-            ids.append(values.to(torch.int64))
+                inside &= values == whole  # neither a fraction nor NaN nor infinity
+            ids.append(whole)
             known.append(inside)
         if self._dense:
             values = self._values(inputs, self._dense, self.dense_at).to(torch.float32)
