@@ -1,0 +1,33 @@
+"""The conformance suite: what every adapter promises, as one class to subclass."""
+
+from __future__ import annotations
+
+from nid_plugins.testing.bad_input import BadInput
+from nid_plugins.testing.ids import CrossIds
+from nid_plugins.testing.injection import Injection
+from nid_plugins.testing.prediction import Prediction
+from nid_plugins.testing.recognition import Recognition
+
+
+class AdapterConformance(Recognition, Prediction, Injection, CrossIds, BadInput):
+    """Tests of one kind of model of one adapter. Name a subclass ``Test...`` and pytest runs them.
+
+    The attributes and hooks to fill in are those of :class:`~nid_plugins.testing.case.AdapterCase`. There are no
+    options to leave a test out: what an adapter does not support it must refuse with an ``UnsupportedError``.
+
+    Example:
+        >>> class TestMyAdapter(AdapterConformance):  # doctest: +SKIP
+        ...     adapter = "my-framework"
+        ...     plugin = "my_nid_plugin.plugin"
+        ...     frameworks = ("my_framework",)
+        ...
+        ...     def model(self, schema, seed): ...
+        ...     def predict(self, model, frame): ...
+        ...     def train(self, model, frame, label): ...
+        ...     def state(self, model): ...
+        ...     def random_state(self): ...
+        ...     def save(self, model, directory): ...
+        ...     def load(self, directory): ...
+        ...     def two_scores(self, schema): ...
+        ...     def cross_ids(self, crosses, columns, way): ...
+    """
