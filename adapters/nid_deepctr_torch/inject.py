@@ -13,7 +13,7 @@ from nid_torch.layers import CrossIds, CrossTower
 from nid_torch.model import check_exact_matrix, home
 
 from nid_deepctr_torch.layers import Builder, Rebuilt, Residual, crossed_class, table_of
-from nid_deepctr_torch.model import check_single_task, schema_of, task_output
+from nid_deepctr_torch.model import DeepCTRTorchPredictor, check_single_task, schema_of, task_output
 from nid_plugins.adapting import (
     TowerOptions,
     check_embeddings,
@@ -25,6 +25,7 @@ from nid_plugins.adapting import (
     flag,
     pair_of,
     positive,
+    probed_output,
     python_random_kept,
 )
 from nid_plugins.errors import ModelError, NidError, NidWarning, SettingError, UnsupportedError
@@ -66,6 +67,7 @@ def residual(
     Raises:
         SettingError: An option is out of its domain.
         SchemaError: A member of a cross is not a column of the model, or of another kind.
+        ModelError: The model fails on rows that fit its columns, or does not return one score a row.
         UnsupportedError: A column or the kind of model has no counterpart here, or it has injected crosses already.
     """
     check_names({"l2": l2, **tower}, TowerOptions.names(), "unknown option of inject")
@@ -87,6 +89,7 @@ def residual(
             received=f"output={output!r}, task={getattr(getattr(model, 'out', None), 'task', None)!r}",
             expected='output="probability" or output="logit"',
         )
+    probed_output(DeepCTRTorchPredictor(model, declared), crosses, known, schema=declared)
     at = {name: j for j, name in enumerate(declared.names)}
     made = CrossTower(crosses, at, l2=l2, dtype=dtype, **tower).to(device).train(model.training)
     target: Any = copied(model)
@@ -160,7 +163,7 @@ def rebuild(
     Raises:
         SettingError: Columns or embeddings do not fit.
         SchemaError: A member of a cross is not a column, or of another kind.
-        ModelError: The builder leaves the crosses out, or does not return a DeepCTR-Torch model.
+        ModelError: The builder leaves the crosses out, or does not return a DeepCTR-Torch model of one score a row.
     """
     from deepctr_torch.inputs import SparseFeat
     from deepctr_torch.models.basemodel import BaseModel
@@ -229,6 +232,8 @@ def _without_crosses(
                     hint="The builder uses the crosses in the linear part only",
                 )
             table.copy_(torch.from_numpy(values))
+    known = task_output(model)
+    probed_output(DeepCTRTorchPredictor(model, declared), crosses, known, known, schema=declared)
     return model
 
 

@@ -16,21 +16,28 @@ if TYPE_CHECKING:
     from nid_plugins.adapter import Output, Predictor
     from nid_plugins.crosses import CrossFeatures
     from nid_plugins.frames import FloatMatrix
+    from nid_plugins.schema import FeatureSchema
 
 PROBE_ROWS = 256
 
 
 def probed_output(
-    predictor: Predictor, crosses: CrossFeatures, output: Output = "auto", declared: Output = "auto"
+    predictor: Predictor,
+    crosses: CrossFeatures,
+    output: Output = "auto",
+    declared: Output = "auto",
+    *,
+    schema: FeatureSchema | None = None,
 ) -> Literal["probability", "logit"]:
     """Return what a model returns, having checked that it returns one finite score a row.
 
     Args:
-        predictor: The model as a function of rows of the crosses' schema.
+        predictor: The model as a function of rows of ``schema``.
         crosses: The crosses about to be injected.
         output: What the user says. ``"auto"``: what the values look like.
         declared: What the framework says. ``"auto"``: nothing; values within [0, 1] are then read as probabilities,
             with a warning.
+        schema: The model's fields. None: those of the crosses' schema.
 
     Raises:
         SettingError: ``output`` is unknown.
@@ -40,7 +47,7 @@ def probed_output(
         raise SettingError(
             "unknown output", received=repr(output), expected='"auto", "probability" or "logit"'
         )
-    rows = synthetic_rows(crosses)
+    rows = synthetic_rows(crosses, schema=schema)
     out = _scores(predictor, rows)
     if output != "auto":
         return output
@@ -90,11 +97,20 @@ def _scores(predictor: Predictor, rows: FloatMatrix) -> npt.NDArray[np.floating]
     return out
 
 
-def synthetic_rows(crosses: CrossFeatures, n: int = PROBE_ROWS) -> FloatMatrix:
-    """Return rows that fit the schema, shape (n, p): ids uniform, dense values among their bin edges, or else normal."""
+def synthetic_rows(
+    crosses: CrossFeatures, n: int = PROBE_ROWS, *, schema: FeatureSchema | None = None
+) -> FloatMatrix:
+    """Return rows that fit a schema, shape (n, p): ids uniform, dense values among their bin edges, or else normal.
+
+    Args:
+        crosses: Their bin edges are used.
+        n: Number of rows.
+        schema: The fields wanted. None: those of the crosses' schema.
+    """
+    schema = crosses.schema if schema is None else schema
     rng = np.random.default_rng(0)
-    rows: npt.NDArray[np.float64] = np.empty((n, len(crosses.schema)), dtype=np.float64)
-    for j, field in enumerate(crosses.schema):
+    rows: npt.NDArray[np.float64] = np.empty((n, len(schema)), dtype=np.float64)
+    for j, field in enumerate(schema):
         edges = crosses.edges.get(field.name)
         if isinstance(field, SparseField):
             rows[:, j] = rng.integers(0, field.cardinality, size=n)

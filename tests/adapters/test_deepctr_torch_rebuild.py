@@ -351,3 +351,13 @@ def test_through_the_public_functions(log):
             == set(log.crosses.names)
         )
         np.testing.assert_array_equal(nid.wrap(residual).logits(log.frame), nid.wrap(model).logits(log.frame))
+
+
+class Double(zoo.WDL):
+    def forward(self, x):
+        return super().forward(x).repeat(1, 2)
+
+
+def test_a_fresh_model_of_two_scores_a_row_is_refused(log):
+    with pytest.raises(ModelError, match="one score a row"):
+        ADAPTER.inject(Double, log.crosses, mode="rebuild", columns=columns())
