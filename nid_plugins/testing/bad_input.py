@@ -136,11 +136,11 @@ class BadInput(Fixtures):
             self.injected("residual", target, log)
 
     def test_a_builder_that_fails_is_a_typed_error(self, source: Any, log: ClickLog) -> None:
-        """It raises, or returns no model."""
+        """It raises, returns no model, or leaves the crosses out."""
         if self.refused("rebuild", source, log):
             return
         columns = self.builder(log.schema)[1]
-        for bad in (_raising, lambda *_: None, lambda *_: object()):
+        for bad in (_raising, lambda *_: None, lambda *_: object(), lambda *_: self.model_of(log)):
             with self.raises(ModelError, SettingError, UnsupportedError):
                 nid.inject(bad, log.crosses, "rebuild", columns=columns, **self.rebuild_options)
 
