@@ -67,7 +67,9 @@ class Input:
             with np.errstate(invalid="ignore"):  # a NaN for a whole number is told below
                 cast = values.astype(self.numpy)
                 same = np.array_equal(cast, values) and np.array_equal(cast.astype(values.dtype), values)
-            rounded = values.dtype.kind == "f" and self.dtype in EXACT  # which is what the model's dtype means
+            rounded = (
+                values.dtype.kind == "f" and self.dtype in EXACT
+            )  # which is what the model's dtype means
             if not same and not rounded:
                 raise SettingError(
                     f"values do not fit the input {self.name!r} of the signature",
