@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # pytest shares out the cores; threads inside each test would fight over them.
 JOBS ?= auto
+TENSORFLOW := TF_CPP_MIN_LOG_LEVEL=3 CUDA_VISIBLE_DEVICES=-1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
@@ -40,8 +41,11 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+# Keras 3, and tf_keras with DeepCTR, in processes of their own: one process cannot be asked for both.
 unit: $(STAMP)
 	$(THREADS) $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	$(TENSORFLOW) $(THREADS) $(BIN)/python -m pytest -n $(JOBS) $(ARGS) tests/adapters/tensorflow
+	TF_USE_LEGACY_KERAS=1 $(TENSORFLOW) $(THREADS) $(BIN)/python -m pytest -n $(JOBS) $(ARGS) tests/adapters/tensorflow
 
 # Run one after the other, also under make -j: pytest's summary closes the output.
 test: $(STAMP)

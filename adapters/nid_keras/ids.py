@@ -8,6 +8,7 @@ from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from nid_plugins.crosses import CrossFeatures
@@ -69,9 +70,10 @@ class CrossIdsMixin(_Layer):  # type: ignore[misc]
         # Never cast by a policy of mixed precision: float16 would round ids and move values over bin edges.
         kwargs["autocast"] = False
         super().__init__(**kwargs)
-        fitted = isinstance(crosses, CrossFeatures)
-        self._plan = CrossPlan.of(crosses) if fitted else CrossPlan.from_spec(crosses)
-        self._fitted = crosses if fitted else None
+        self._fitted = crosses if isinstance(crosses, CrossFeatures) else None
+        self._plan = (
+            CrossPlan.of(crosses) if isinstance(crosses, CrossFeatures) else CrossPlan.from_spec(crosses)
+        )
         at = dict(columns or {name: i for i, name in enumerate(self._plan.schema_names)})
         # Not a dict: tf_keras would wrap it in one of its own, which JSON does not take.
         self._at = MappingProxyType({name: int(at[name]) for name in self._plan.fields})
@@ -83,7 +85,12 @@ class CrossIdsMixin(_Layer):  # type: ignore[misc]
         """Make the weights: the perfect hash of the vocabularies, and the bin edges."""
         plan = self._plan
         buckets, slots = np.array([table_sizes(size) for size in plan.sizes], np.int64).sum(axis=0)
-        shapes = {"salt": (len(plan.names), 1), "displacement": (buckets,), "slot_key": (slots,), "slot_id": (slots,)}
+        shapes = {
+            "salt": (len(plan.names), 1),
+            "displacement": (buckets,),
+            "slot_key": (slots,),
+            "slot_id": (slots,),
+        }
         values: dict[str, Any] = {}
         if self._fitted is not None:
             tables = hash_tables([cross.keys for cross in self._fitted.crosses])
@@ -186,7 +193,7 @@ class CrossIdsMixin(_Layer):  # type: ignore[misc]
             columns = [tf.cast(column, tf.int64 if integers else tf.float64) for column in columns]
         return tf.stack(columns)
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, int]:
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         """Return the shape of the ids, (n, K)."""
         return (rows_of(input_shape), len(self.names))
 
@@ -200,6 +207,11 @@ def tensor_of(variable: Any) -> Any:
     """Return a weight as TensorFlow takes it; of Keras 3 the variable inside, so that gradients stay sparse."""
     value = getattr(variable, "value", variable)
     return variable if callable(value) else value
+
+
+def value_of(variable: Any) -> npt.NDArray[Any]:
+    """Return a copy of a weight's value."""
+    return np.array(tensor_of(variable).numpy())
 
 
 def rows_of(input_shape: Any) -> int | None:

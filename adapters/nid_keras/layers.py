@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from nid_keras.ids import CrossIdsMixin, rows_of, tensor_of
+from nid_keras.ids import CrossIdsMixin, rows_of, tensor_of, value_of
 from nid_plugins.adapting.options import TowerOptions
 from nid_plugins.errors import SettingError
 
@@ -102,7 +102,7 @@ class CrossEmbeddingMixin(CrossIdsMixin):
 
     def cross_embeddings(self) -> dict[str, npt.NDArray[np.float32]]:
         """Return a copy of the embeddings of each cross, shape (V + 1, dim), float32; row 0 is zero."""
-        table = np.asarray(tf.convert_to_tensor(tensor_of(self.table)), dtype=np.float32)
+        table = value_of(self.table).astype(np.float32)
         out: dict[str, npt.NDArray[np.float32]] = {}
         for k, name in enumerate(self.names):
             start = int(self._offsets[k]) + 1
@@ -116,7 +116,10 @@ class CrossEmbeddingMixin(CrossIdsMixin):
     def get_config(self) -> dict[str, Any]:
         """Return what makes the layer again; embeddings given to start from are weights."""
         options = {name: getattr(self._options, name) for name in self._configured}
-        return {**super().get_config(), **{k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}}
+        return {
+            **super().get_config(),
+            **{k: list(v) if isinstance(v, tuple) else v for k, v in options.items()},
+        }
 
 
 class CrossTowerMixin(CrossEmbeddingMixin):
@@ -149,7 +152,7 @@ class CrossTowerMixin(CrossEmbeddingMixin):
         Input: a mapping of field name to (n,) or (n, 1), or a matrix (n, p). Output: (n, 1).
     """
 
-    keras: Any
+    keras: ClassVar[Any]
 
     def __init__(
         self,
@@ -193,7 +196,10 @@ class CrossTowerMixin(CrossEmbeddingMixin):
                 first[k * self.dim : (k + 1) * self.dim] = 0
         self.projection = self._matrix("projection", first)
         widths = [wide, *self._options.hidden]
-        layers = [rng.normal(scale=math.sqrt(2 / into), size=(into, out)) for into, out in itertools.pairwise(widths)]
+        layers = [
+            rng.normal(scale=math.sqrt(2 / into), size=(into, out))
+            for into, out in itertools.pairwise(widths)
+        ]
         if layers:
             scale = 0.0 if given else math.sqrt(2 / widths[-1])
             layers.append(rng.normal(scale=scale, size=(widths[-1], 1)))
@@ -271,5 +277,3 @@ class CorrectedMixin:
         """Return what makes the layer again."""
         config: dict[str, Any] = super().get_config()  # type: ignore[misc]
         return {**config, "output": self.nid_output}
-
-

@@ -15,6 +15,7 @@ from nid_plugins.errors import SettingError
 
 if TYPE_CHECKING:
     from nid_plugins.crosses import CrossFeatures
+    from nid_plugins.crosses.plan import CrossPlan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,11 +43,11 @@ class TowerOptions:
     seed: int = 0
 
     @classmethod
-    def of(cls, crosses: CrossFeatures, **options: Any) -> TowerOptions:
+    def of(cls, crosses: CrossFeatures | CrossPlan, **options: Any) -> TowerOptions:
         """Return options as a user gave them, checked.
 
         Args:
-            crosses: The crosses the tower is for.
+            crosses: The crosses the tower is for, or their plan.
             **options: Any of the attributes; ``embeddings`` may hold whatever NumPy reads, or be None.
 
         Raises:
