@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nid_plugins.cli.frameworks import tensorflow
 from nid_plugins.cli.frameworks.base import Fitting, Framework, Recipe, imported
-from nid_plugins.errors import UnsupportedError
+from nid_plugins.errors import SchemaError, UnsupportedError
 from nid_plugins.schema import SparseField
 
 if TYPE_CHECKING:
@@ -47,7 +48,12 @@ class DeepCTR(Framework):
         return tensorflow.on_cpu()
 
     def deepfm(self, schema: FeatureSchema, recipe: Recipe, seed: int) -> Any:
-        """Return a fresh DeepFM."""
+        """Return a fresh DeepFM.
+
+        Raises:
+            SchemaError: DeepCTR cannot take a field of this name, or there is no categorical one.
+        """
+        _check(schema)
         import tf_keras
         from deepctr.feature_column import DenseFeat, SparseFeat
         from deepctr.models import DeepFM
@@ -96,3 +102,21 @@ class DeepCTR(Framework):
         from nid_plugins.cli.frameworks.tensorflow_fitting import TensorFlowFitting
 
         return TensorFlowFitting(tf_keras, model, schema, rows, clicks, recipe, shape=(1,))
+
+
+def _check(schema: FeatureSchema) -> None:
+    if not schema.sparse:
+        raise SchemaError(
+            "DeepCTR's DeepFM needs a categorical field",
+            received=f"dense fields only: {list(schema.names)}",
+            hint="Use another --framework",
+        )
+    for field in schema.sparse:
+        # Layers are named by them, and TensorFlow's scopes by those.
+        if not re.fullmatch(r"[A-Za-z0-9_.\\/>-]*", field.name):
+            raise SchemaError(
+                "DeepCTR cannot take a field of this name",
+                field=field.name,
+                expected="letters of ASCII, digits and any of _ . \\ / > -",
+                hint="Rename the column, or leave it out with --exclude",
+            )

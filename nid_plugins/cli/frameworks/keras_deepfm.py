@@ -44,21 +44,28 @@ def deepfm(schema: FeatureSchema, recipe: Recipe, seed: int) -> Any:
     for width in recipe.hidden:
         hidden = layers.Dropout(recipe.dropout)(layers.Dense(width, activation="relu")(hidden))
     logit = layers.Add()([layers.Dense(1, use_bias=False)(hidden), *linear])
-    return keras.Model(inputs, layers.Activation("sigmoid", name="click")(logit))
+    probability = layers.Activation("sigmoid")(logit)
+    try:
+        return keras.Model(inputs, probability)
+    except ValueError as error:  # inputs share their names with layers
+        raise _unfit(error) from error
 
 
 def _input(field: Field) -> Any:
+    dtype = "int32" if isinstance(field, SparseField) else "float32"
     try:
-        return keras.Input(
-            (), dtype="int32" if isinstance(field, SparseField) else "float32", name=field.name
-        )
+        return keras.Input((), dtype=dtype, name=field.name)
     except ValueError as error:
-        raise SchemaError(
-            "Keras cannot take a field of this name",
-            field=field.name,
-            received=str(error),
-            hint="Rename the column, or leave it out with --exclude",
-        ) from error
+        raise _unfit(error, field.name) from error
+
+
+def _unfit(error: ValueError, field: str | None = None) -> SchemaError:
+    return SchemaError(
+        "Keras cannot take a field of this name",
+        field=field,
+        received=str(error),
+        hint="Rename the column, or leave it out with --exclude",
+    )
 
 
 def _embedding(field: Any, dim: int, recipe: Recipe | None = None) -> Any:

@@ -52,16 +52,20 @@ class TensorFlowFitting(Fitting):
         self._optimiser.build(model.trainable_variables)
         columns, labels, batch = self._columns(rows), tf.constant(clicks.astype(np.float32)), recipe.batch
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])  # type: ignore[untyped-decorator]
         def epoch(order: Any) -> None:
             for start in tf.range(0, tf.size(order), batch):
                 part = order[start : start + batch]
-                self._step(
-                    {name: tf.gather(own, part) for name, own in columns.items()}, tf.gather(labels, part)
-                )
+                inputs = {name: tf.gather(own, part) for name, own in columns.items()}
+                self._step(inputs, tf.gather(labels, part))
 
-        self._epoch = epoch
-        self._predict = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
+        def predict(inputs: Any) -> Any:
+            return model(inputs, training=False)
+
+        # Traced here, once, for any number of rows.
+        self._epoch = tf.function(epoch).get_concrete_function(tf.TensorSpec([None], tf.int64))
+        self._predict = tf.function(predict).get_concrete_function(
+            {name: tf.TensorSpec([None, *shape], own.dtype) for name, own in columns.items()}
+        )
 
     def epoch(self, order: npt.NDArray[np.int64]) -> None:
         """Make one pass over the training rows."""
