@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from nid_plugins.detection.detector import Detector, Explanation, rank_pairs
-from nid_plugins.detection.masks import Floats, MaskDesign, Masks
-from nid_plugins.detection.mlp import Training
-from nid_plugins.detection.nid import fit_networks
+from nid_plugins.detection.detector import Explanation, rank_pairs
+from nid_plugins.detection.networks import NetworkDetector
 from nid_plugins.errors import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from nid_plugins.detection.masks import Floats, MaskDesign
+
 
 @dataclass(frozen=True)
-class GradientNID(Detector):
+class GradientNID(NetworkDetector):
     """Root mean squared mixed derivative of a softplus network, over the instance and random masks. Pairs only.
 
     The paper takes the derivative at the all-ones mask alone (``contexts=1``); the average over several masks is far
@@ -26,52 +26,26 @@ class GradientNID(Detector):
 
     Args:
         contexts: Number of masks the derivative is averaged over, the instance itself among them.
-        linear: Fit the main effects first, in closed form.
-        hidden: Units of the hidden layers.
-        l1: Weight penalty.
-        learning_rate: Adam's.
-        batch: Rows a step; with a thousand masks or fewer, 50 fits better.
-        epochs: Most passes.
-        patience: Passes without improvement before stopping.
+        l1: Weight penalty, smaller than for reading weights.
+
+    Other options: those of :class:`~nid_plugins.detection.networks.NetworkDetector`.
     """
 
-    contexts: int = 32
-    linear: bool = True
-    hidden: tuple[int, ...] = (64, 32)
     l1: float = 1e-4
-    learning_rate: float = 5e-3
-    batch: int = 200
-    epochs: int = 100
-    patience: int = 5
+    contexts: int = 32
     name: ClassVar[str] = "gradient_nid"
+    activation: ClassVar[Literal["relu", "softplus"]] = "softplus"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.contexts, int) or self.contexts < 1:
+        super().__post_init__()
+        if isinstance(self.contexts, bool) or not isinstance(self.contexts, int) or self.contexts < 1:
             raise SettingError("contexts out of range", received=self.contexts, expected="a positive integer")
-        _ = self.training  # checks the options now, not after the first queries
-
-    @property
-    def training(self) -> Training:
-        """How the networks are trained."""
-        return Training(
-            tuple(self.hidden) if isinstance(self.hidden, list | tuple) else (),
-            "softplus",
-            self.l1,
-            self.learning_rate,
-            self.batch,
-            self.epochs,
-            self.patience,
-        )
-
-    def prepare(self, masks: Masks) -> MaskDesign:
-        """Build the regression design for the main effects."""
-        return MaskDesign(masks)
 
     def fit(
         self, state: MaskDesign, targets: Floats, seeds: Sequence[np.random.SeedSequence]
     ) -> list[Explanation]:
         """Train the networks of all instances together and differentiate each at the contexts."""
-        networks, scales, r2 = fit_networks(state, targets, self.training, seeds, linear=self.linear)
+        networks, scales, r2 = self.networks(state, targets, seeds)
         contexts = state.masks[: self.contexts].astype(np.float64)
         out = []
         for b, scale in enumerate(scales):

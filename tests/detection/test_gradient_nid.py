@@ -11,7 +11,7 @@ import torch
 import nid_plugins as nid
 from nid_plugins.detection.gradient_nid import GradientNID, hessians
 from nid_plugins.detection.masks import MaskDesign, random_masks
-from nid_plugins.detection.nid import fit_networks
+from nid_plugins.detection.networks import fit_networks
 
 
 def network(widths, seed):
@@ -135,7 +135,7 @@ def test_the_network_is_smooth():
     assert GradientNID().training.activation == "softplus"
 
 
-@pytest.mark.parametrize("contexts", [0, -1, 2.5])
+@pytest.mark.parametrize("contexts", [0, -1, 2.5, True])
 def test_contexts_out_of_range(box, frame, small, contexts):
     with pytest.raises(nid.SettingError, match="contexts"):
         nid.detect(box, frame, detector="gradient_nid", options={"contexts": contexts}, **small)
@@ -153,3 +153,9 @@ def test_through_detect(box, frame):
     )
     assert set(report.top(2)) == {("a", "b"), ("c", "d")}
     assert report.settings["options"]["contexts"] == 32
+
+
+@pytest.mark.parametrize("detector", ["nid", "gradient_nid"])
+def test_linear_is_a_switch(box, frame, small, detector):
+    with pytest.raises(nid.SettingError, match="linear is a switch; received: 'no'"):
+        nid.detect(box, frame, detector=detector, options={"linear": "no"}, **small)

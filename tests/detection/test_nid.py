@@ -10,7 +10,8 @@ import pytest
 import nid_plugins as nid
 from nid_plugins.detection.masks import MaskDesign, random_masks
 from nid_plugins.detection.mlp import Training
-from nid_plugins.detection.nid import NID, fit_networks, influence, read_pairs, read_sets
+from nid_plugins.detection.networks import fit_networks
+from nid_plugins.detection.nid import NID, influence, read_pairs, read_sets
 
 
 def seeds(n):
