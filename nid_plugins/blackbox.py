@@ -232,7 +232,7 @@ def wrap(
                 hint="Wrap the bare model, or leave the options out",
             )
         return model
-    if output not in {"auto", "probability", "logit"}:
+    if output not in ("auto", "probability", "logit"):
         raise SettingError(
             "unknown output", received=repr(output), expected='"auto", "probability" or "logit"'
         )

@@ -139,7 +139,7 @@ class PluginManager(PluginHost):
 
     def _named(self, kind: str, name: str) -> Any:
         objects = self.collected(kind)
-        if name not in objects:
+        if not isinstance(name, str) or name not in objects:
             raise unknown(kind, name, objects)
         return objects[name]
 

@@ -311,6 +311,8 @@ def test_embeddings_cannot_be_zeroed_where_the_adapter_does_not_say_how(adapted)
     [
         (linear, {}, nid.SettingError, "a plain callable must say what it returns"),
         (linear, {"output": "logits"}, nid.SettingError, "unknown output; received: 'logits'"),
+        (linear, {"output": ["logit"]}, nid.SettingError, r"unknown output; received: \['logit'\]"),
+        (linear, {"output": "logit", "adapter": []}, nid.SettingError, r"unknown adapter; received: \[\]"),
         (linear, {"output": "logit", "epsilon": 0.0}, nid.SettingError, "epsilon out of range"),
         (linear, {"output": "logit", "epsilon": 0.5}, nid.SettingError, "epsilon out of range"),
         (linear, {"output": "logit", "epsilon": "small"}, nid.SettingError, "epsilon out of range"),

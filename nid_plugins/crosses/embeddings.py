@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nid_plugins.errors import ArtefactError, SettingError
+from nid_plugins.paths import as_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,9 +41,9 @@ def load_embeddings(directory: str | Path) -> dict[str, npt.NDArray[np.float32]]
         ArtefactError: The directory has no embeddings, or a file is missing, damaged or of another save.
         SettingError: ``directory`` is not a path.
     """
-    from nid_plugins.crosses.store import as_directory, read_file, read_spec
+    from nid_plugins.crosses.store import read_file, read_spec
 
-    directory = as_directory(directory)
+    directory = as_path(directory, "a directory")
     spec = read_spec(directory)
     if "embeddings" not in spec:
         raise ArtefactError(

@@ -129,6 +129,12 @@ class CrossFeatures:
         """
         if isinstance(which, str):
             which = [which]
+        if not hasattr(which, "__iter__"):
+            raise SettingError(
+                "not a choice of crosses",
+                received=repr(which),
+                expected=f"names of {list(self.names)}, or positions",
+            )
         picked: list[int] = []
         for item in which:
             position = self.names.index(item) if isinstance(item, str) and item in self.names else item

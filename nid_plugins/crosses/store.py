@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,10 +24,12 @@ from nid_plugins.crosses.embeddings import EMBEDDINGS_FILE, packed
 from nid_plugins.crosses.features import CrossFeatures
 from nid_plugins.crosses.vocabulary import Cross
 from nid_plugins.errors import ArtefactError, SchemaError, SettingError
+from nid_plugins.paths import as_path
 from nid_plugins.schema import FeatureSchema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 FORMAT = "nid-plugins crosses"
 SCHEMA_VERSION = 1
@@ -56,7 +57,7 @@ def save(crosses: CrossFeatures, directory: str | Path, embeddings: Mapping[str,
         ArtefactError: The directory cannot be written.
         SettingError: The embeddings do not fit the crosses, or ``directory`` is not a path.
     """
-    directory = as_directory(directory)
+    directory = as_path(directory, "a directory")
     arrays: dict[str, npt.NDArray[Any]] = {f"keys.{k}": cross.keys for k, cross in enumerate(crosses.crosses)}
     arrays |= {f"edges.{crosses.schema.index_of(name)}": edges for name, edges in crosses.edges.items()}
     data = save_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()})
@@ -104,7 +105,7 @@ def load(directory: str | Path) -> CrossFeatures:
         ArtefactError: A file is missing or damaged, the two do not belong together, or a newer version wrote them.
         SettingError: ``directory`` is not a path.
     """
-    directory = as_directory(directory)
+    directory = as_path(directory, "a directory")
     spec = read_spec(directory)
     data = read_file(directory, ARRAYS_FILE)
     try:
@@ -144,19 +145,6 @@ def _build(spec: dict[str, Any], arrays: dict[str, Any]) -> CrossFeatures:
         sizes = tuple(int(size) for size in entry["sizes"])
         crosses.append(Cross(entry["name"], tuple(entry["fields"]), sizes, entry["exact"], keys))
     return CrossFeatures(schema, crosses, {name: arrays[key] for name, key in spec["edges"].items()})
-
-
-def as_directory(directory: object) -> Path:
-    """Return a directory's path.
-
-    Raises:
-        SettingError: It is not a path.
-    """
-    if not isinstance(directory, str | os.PathLike):
-        raise SettingError(
-            "not a directory", received=repr(directory), expected="a path: a string or pathlib.Path"
-        )
-    return Path(directory)
 
 
 def read_spec(directory: Path) -> dict[str, Any]:

@@ -19,11 +19,13 @@ from nid_plugins.detection.madex import Madex
 from nid_plugins.detection.settings import DEFAULT_DETECTOR, DetectRequest, DetectSettings, Prune, Rank
 from nid_plugins.errors import ModelError, NidWarning, SettingError
 from nid_plugins.frames import FloatMatrix, read_matrix, read_row
+from nid_plugins.paths import as_path
 from nid_plugins.plugins import get_manager
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
+    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -92,10 +94,11 @@ def detect(
         detector, options, baseline, instances, perturbations, top_k, seed, prune, rank, min_gain, candidates
     )
     _check_box(box)
+    journal = None if resume is None else as_path(resume, "a journal file")
     everything = read_matrix(rows, box.schema, what="frame of rows")
     typical = everything if background is None else read_matrix(background, box.schema, what="background")
     return _detect(
-        box, everything, typical, found, settings, executor=executor, resume=resume, progress=progress
+        box, everything, typical, found, settings, executor=executor, resume=journal, progress=progress
     )
 
 
@@ -206,7 +209,7 @@ def _detect(
     settings: DetectSettings,
     *,
     executor: str,
-    resume: str | os.PathLike[str] | None,
+    resume: Path | None,
     progress: bool,
 ) -> InteractionReport:
     manager = get_manager()

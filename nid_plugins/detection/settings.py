@@ -44,11 +44,11 @@ class DetectSettings:
             raise SettingError(
                 "seed out of range", received=repr(self.seed), expected="a non-negative integer"
             )
-        if self.prune not in {"gain", "paper", "none"}:
+        if self.prune not in ("gain", "paper", "none"):
             raise SettingError(
                 "unknown prune", received=repr(self.prune), expected='"gain", "paper" or "none"'
             )
-        if self.rank not in {"count", "gain"}:
+        if self.rank not in ("count", "gain"):
             raise SettingError("unknown rank", received=repr(self.rank), expected='"count" or "gain"')
         if self.rank == "gain" and self.prune != "gain":
             raise SettingError(

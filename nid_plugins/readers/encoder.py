@@ -133,7 +133,7 @@ class Encoder:
             SettingError: An option is out of its domain.
         """
         columns = columns_of(train)
-        if transform not in {"log", "none"}:
+        if transform not in ("log", "none"):
             raise SettingError("unknown transform", received=repr(transform), expected='"log" or "none"')
         if min_count is not None and min_count < 1:
             raise SettingError("min_count out of range", received=min_count, expected="1 or more")

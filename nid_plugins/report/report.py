@@ -150,6 +150,7 @@ class InteractionReport:
 
         Raises:
             ArtefactError: The file cannot be written.
+            SettingError: ``path`` is not a path.
         """
         store.save(self, path)
 
@@ -159,5 +160,6 @@ class InteractionReport:
 
         Raises:
             ArtefactError: The file is absent, damaged, not a report, or written by a newer version.
+            SettingError: ``path`` is not a path.
         """
         return store.load(path)

@@ -6,12 +6,12 @@ import contextlib
 import json
 import math
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nid_plugins.errors import ArtefactError, SchemaError
+from nid_plugins.paths import as_path
 from nid_plugins.schema import FeatureSchema
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def to_dict(report: InteractionReport) -> dict[str, Any]:
 
 def save(report: InteractionReport, path: str | os.PathLike[str]) -> None:
     """Write the report, whole or not at all."""
-    target = Path(path)
+    target = as_path(path, "a report file")
     try:
         text = json.dumps(to_dict(report), indent=1, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -74,8 +74,9 @@ def save(report: InteractionReport, path: str | os.PathLike[str]) -> None:
 
 def load(path: str | os.PathLike[str]) -> InteractionReport:
     """Read a report; see :meth:`InteractionReport.load`."""
+    path = as_path(path, "a report file")
     try:
-        spec = json.loads(Path(path).read_text(encoding="utf-8"))
+        spec = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ArtefactError(f"the report cannot be read: {error}", received=str(path)) from error
     except ValueError as error:

@@ -271,6 +271,9 @@ def test_what_cannot_be_injected_is_refused(log):
         ADAPTER.inject(ADAPTER.inject(make(), log.crosses, mode="residual"), log.crosses, mode="residual")
     with pytest.raises(SettingError, match="size"):
         ADAPTER.inject(make(), log.crosses, mode="residual", size=3)
+    for switch in ("frozen", "train_embeddings", "train_projection"):
+        with pytest.raises(SettingError, match=f"{switch} is a switch; received: 'x'"):
+            ADAPTER.inject(make(), log.crosses, mode="residual", **{switch: "x"})
     with pytest.raises(SettingError, match="'score'"):
         ADAPTER.inject(make(), log.crosses, mode="residual", output="score")
     with pytest.raises(SettingError, match="cannot tell.*multiclass"):

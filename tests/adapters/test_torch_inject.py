@@ -229,6 +229,9 @@ def test_a_saturated_base_can_still_be_moved():
         ("Matrix", {"output": "score"}, SettingError, "score"),
         ("Matrix", {"size": 8}, SettingError, "size"),
         ("Matrix", {"dim": -1}, SettingError, "dim"),
+        ("Matrix", {"train_embeddings": "x"}, SettingError, "train_embeddings is a switch"),
+        ("Matrix", {"train_projection": 0}, SettingError, "train_projection is a switch"),
+        ("Matrix", {"frozen": "x"}, SettingError, "frozen is a switch"),
     ],
 )
 def test_what_cannot_be_injected_is_refused(nets, model, options, error, message, log, unchanged):

@@ -190,7 +190,9 @@ def test_select(schema, train):
     assert crosses.select("site__x__item").names == crosses.select([np.int64(-4)]).names == ("site__x__item",)
 
 
-@pytest.mark.parametrize("which", [["nope"], [4], [-5], [1.0], [True], [0, 0], [0, "site__x__item"], []])
+@pytest.mark.parametrize(
+    "which", [["nope"], [4], [-5], [1.0], [True], [0, 0], [0, "site__x__item"], [], None, 0]
+)
 def test_bad_selection(schema, train, which):
     crosses = fit_crosses(SETS, train, schema)
     with pytest.raises(SettingError):

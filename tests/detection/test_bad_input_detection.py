@@ -288,6 +288,10 @@ BAD_SETTINGS = [
     ({"options": {"depth": 3}}, "'least_squares' has no option 'depth'.*orders"),
     ({"baseline": "zeros"}, "unknown baseline"),
     ({"executor": "cluster"}, "unknown executor"),
+    ({"executor": ["threads"]}, r"unknown executor; received: \['threads'\]"),
+    ({"baseline": ["mode"]}, r"unknown baseline; received: \['mode'\]"),
+    ({"prune": ["gain"]}, r"unknown prune; received: \['gain'\]"),
+    ({"rank": {}}, "unknown rank; received: {}"),
 ]
 
 

@@ -158,6 +158,15 @@ def test_a_path_that_cannot_be_a_file(box, frame, tmp_path, what):
         nid.detect(box, frame, resume=path, **SETTINGS)
 
 
+@pytest.mark.parametrize("resume", [3, True, ["run.jsonl"]])
+def test_what_is_no_path_is_refused_before_the_model_is_asked(planted, schema, frame, resume):
+    asked = []
+    box = nid.wrap(lambda c: asked.append(1) or planted(c), schema, output="logit")
+    with pytest.raises(nid.SettingError, match="not a journal file; received:"):
+        nid.detect(box, frame, resume=resume, instances=4, perturbations=100, progress=False)
+    assert not asked
+
+
 def test_a_newer_version_is_refused_and_left_untouched(box, frame, tmp_path):
     path = tmp_path / "journal"
     nid.detect(box, frame, resume=path, **SETTINGS)
