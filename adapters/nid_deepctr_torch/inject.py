@@ -83,7 +83,7 @@ def residual(
     device, dtype = home(model)
     check_exact_matrix(declared, dtype)
     known = task_output(model) if output == "auto" else output
-    if known not in {"probability", "logit"}:
+    if known not in ("probability", "logit"):
         raise SettingError(
             "cannot tell what the model returns" if output == "auto" else "unknown output",
             received=f"output={output!r}, task={getattr(getattr(model, 'out', None), 'task', None)!r}",

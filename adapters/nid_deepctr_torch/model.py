@@ -48,7 +48,7 @@ class DeepCTRTorchPredictor(Predictor):
         inputs: str | Callable[..., Any] = "auto",
         output: Output = "auto",
     ) -> None:
-        if inputs not in {"auto", "matrix"}:
+        if inputs not in ("auto", "matrix"):
             raise SettingError(
                 "a DeepCTR-Torch model has its own way of taking inputs",
                 received=repr(inputs),

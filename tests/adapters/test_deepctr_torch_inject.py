@@ -274,8 +274,9 @@ def test_what_cannot_be_injected_is_refused(log):
     for switch in ("frozen", "train_embeddings", "train_projection"):
         with pytest.raises(SettingError, match=f"{switch} is a switch; received: 'x'"):
             ADAPTER.inject(make(), log.crosses, mode="residual", **{switch: "x"})
-    with pytest.raises(SettingError, match="'score'"):
-        ADAPTER.inject(make(), log.crosses, mode="residual", output="score")
+    for output in ("score", ["score"]):
+        with pytest.raises(SettingError, match="unknown output.*'score'"):
+            ADAPTER.inject(make(), log.crosses, mode="residual", output=output)
     with pytest.raises(SettingError, match="cannot tell.*multiclass"):
         ADAPTER.inject(make(task="multiclass"), log.crosses, mode="residual")
     with pytest.raises(UnsupportedError, match="no injected crosses"):
