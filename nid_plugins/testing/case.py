@@ -30,8 +30,8 @@ class AdapterCase(ABC):
         adapter: The adapter's name.
         plugin: Full name of the plug-in's module.
         frameworks: Top-level modules of frameworks that importing the plug-in must not import.
-        modes: The modes of ``nid.inject`` the adapter supports, of ``"residual"`` and ``"rebuild"``. That the others
-            are refused is tested.
+        modes: The modes of ``nid.inject`` the adapter supports, of ``"residual"`` and ``"rebuild"``; none if it only
+            predicts. That the others are refused is tested.
         output: What :meth:`predict` returns.
         dense: Whether the framework takes dense fields.
         declares_schema: Whether ``nid.FeatureSchema.of(model)`` works.
@@ -110,7 +110,6 @@ class AdapterCase(ABC):
     def two_scores(self, schema: FeatureSchema) -> Any:
         """Return a model of the framework that returns two scores a row, which nothing here can make sense of."""
 
-    @abstractmethod
     def cross_ids(self, crosses: CrossFeatures, columns: Frame, way: str) -> npt.NDArray[Any]:
         """Return the cross ids that injected models compute, shape (n, K), where they compute them.
 
@@ -119,6 +118,7 @@ class AdapterCase(ABC):
             columns: Name to column of shape (n,), of the dtypes of ``way``.
             way: Name of one of ``id_inputs``: how to pass the columns.
         """
+        raise NotImplementedError(f"{type(self).__name__} supports injection: it needs the hook cross_ids")
 
     def strangers(self) -> Iterable[Any]:
         """Return models the adapter must leave to others: of other frameworks, and of other adapters of its own."""

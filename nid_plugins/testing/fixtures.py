@@ -96,6 +96,11 @@ class Fixtures(AdapterCase):
             adapter.inject(model, log.crosses, mode=mode, **columns)
         return True
 
+    def injects_nothing(self, model: Any, log: ClickLog) -> bool:
+        """Return False for an adapter that injects; for another, see that it refuses to and return True."""
+        refused = [self.refused(mode, model, log) for mode in ("residual", "rebuild")]
+        return all(refused)
+
     def logits_of_predict(self, model: Any, frame: Frame) -> npt.NDArray[np.float64]:
         """Return the logits of the framework's own prediction, shape (n,)."""
         out = np.asarray(self.predict(model, frame)).astype(np.float64).reshape(-1)
