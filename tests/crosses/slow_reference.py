@@ -140,6 +140,25 @@ _EDGE_IDS = [
 _EDGE_IDS += [2**32 - 1, 2**32, 2**40 - 1, 2**40, None, 2.5]
 
 
+_FIRST = [*(0 for _ in _SPARSE), -3.0, 0.0]
+_LAST = [*(size - 1 for size in _SPARSE.values()), 1e300, 120.0]
+
+
+def _neighbours():
+    """Return rows that a careless reading takes for the first or the last combination, of which they are none.
+
+    In each one member is wrong: negative or beyond the last (clipped), fractional (rounded or cut off), missing (taken
+    for 0, or put in the last bin), or off by 2**32 (wrapped round in 32 bits).
+    """
+    rows = []
+    for j, size in enumerate(_SPARSE.values()):
+        rows += [[*_FIRST[:j], value, *_FIRST[j + 1 :]] for value in (-1, 0.5, None, 2**32, -(2**32))]
+        rows += [[*_LAST[:j], value, *_LAST[j + 1 :]] for value in (size, size - 0.5, None, size - 1 + 2**32)]
+    for j in range(len(_SPARSE), len(_FIRST)):
+        rows += [[*own[:j], None, *own[j + 1 :]] for own in (_FIRST, _LAST)]
+    return rows
+
+
 def _rows():
     """Return rows of values in schema order; None for missing. A small linear congruential generator varies them."""
     state = 12345
@@ -163,7 +182,7 @@ def _rows():
     # Every price with every other member in range, so that no edge goes untested.
     rows += [[3, 2**24 + 1, 2**31, 2**31 + 1, 2**24 + 1, 5, 6, 7, 8, price, 25.0] for price in _PRICES]
     rows += [[3, 2**24, 2**31, 2**31 + 1, 2**24, 5, 6, 7, 8, 0.5, age] for age in _AGES]
-    return rows
+    return [*rows, _FIRST, _LAST, *_neighbours()]
 
 
 def build():
@@ -181,8 +200,11 @@ def build():
     for fields in _CROSSES:
         sizes = [_SPARSE[name] if name in _SPARSE else len(_DENSE[name]) + 1 for name in fields]
         keys = [cross_key([row[name] for name in fields], sizes) for row in members]
-        distinct = frequent(keys, 0)
-        vocabulary = [key for place, key in enumerate(distinct) if place % 3 != 1]  # leave some unseen
+        kept = {keys[rows.index(_FIRST)], keys[rows.index(_LAST)]}
+        left_out = set(keys[rows.index(_LAST) + 1 :]) - kept
+        distinct = [key for key in frequent(keys, 0) if key not in left_out]
+        # Some more are left unseen.
+        vocabulary = [key for place, key in enumerate(distinct) if place % 3 != 1 or key in kept]
         crosses.append(
             {
                 "name": "__x__".join(fields),
