@@ -56,7 +56,7 @@ def click_log(*, dense: bool = True) -> ClickLog:
         "hour": rng.integers(0, 4, n),
     }
     logit = 2.0 * ((frame["site"] + frame["item"]) % 2) - 1.0
-    logit += 0.8 * (frame["price"] > 1) * (frame["hour"] == 2)
+    logit += 0.8 * (frame["price"] > 1) * (frame["item"] == 0)
     label = (rng.random(n) < 1 / (1 + np.exp(-logit))).astype(np.float32)
     fields: list[Field] = [
         SparseField("site", 6),
@@ -65,7 +65,7 @@ def click_log(*, dense: bool = True) -> ClickLog:
         DenseField("age"),
         SparseField("hour", 4),
     ]
-    sets = [("site", "item"), ("price", "hour"), ("site", "item", "hour")]
+    sets = [("site", "item"), ("price", "item"), ("site", "item", "hour")]
     if not dense:
         fields = [field for field in fields if isinstance(field, SparseField)]
         sets[1] = ("item", "hour")

@@ -75,7 +75,7 @@ class Recognition(Fixtures):
             nid.wrap(object(), nid.FeatureSchema([nid.DenseField("x")]))
 
     def test_the_schema_is_read_off_the_model_or_refused(self, source: Any, log: ClickLog) -> None:
-        """``nid.FeatureSchema.of`` gives the fields the model was made of; reserved ids aside, which models do not know."""
+        """``nid.FeatureSchema.of`` gives the fields the model was made of, and those of feature columns, in their own order."""
         if not self.declares_schema:
             with self.raises(UnsupportedError):
                 nid.FeatureSchema.of(source)
@@ -83,5 +83,7 @@ class Recognition(Fixtures):
         with self.unchanged(source):
             declared = nid.FeatureSchema.of(source)
         assert {field.name: field for field in declared} == {field.name: field for field in log.schema}
-        box = nid.wrap(source, **self.wrap_options)
-        assert box.schema == declared
+        assert nid.wrap(source, **self.wrap_options).schema == declared
+        if "rebuild" in self.modes:  # crosses have to be fitted before there is a model
+            columns = self.builder(log.schema)[1]
+            assert set(nid.FeatureSchema.of(columns)) == set(log.schema)

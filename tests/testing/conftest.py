@@ -1,0 +1,22 @@
+"""The worked adapter's conformance test, to be run on adapters with a fault."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLE = Path(__file__).parents[1] / "plugins" / "nid_minifm"
+
+
+@pytest.fixture
+def case(monkeypatch):
+    """The class ``TestMinifm``, with the framework and the plug-in importable."""
+    monkeypatch.syspath_prepend(str(EXAMPLE))
+    spec = importlib.util.spec_from_file_location("minifm_conformance", EXAMPLE / "test_minifm.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    return module.TestMinifm
