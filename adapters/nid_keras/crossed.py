@@ -1,4 +1,4 @@
-"""A model that declares no inputs, with crosses on its logit."""
+"""Models inside models: a base that stays as it is, and a base that declares no inputs with crosses on its logit."""
 
 from __future__ import annotations
 
@@ -8,6 +8,46 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import tensorflow as tf
+
+
+class FrozenMixin:
+    """A model as a layer that is not trained and always runs in inference mode, whatever the mode of the model it is in.
+
+    Args:
+        base: The model.
+        **kwargs: Of a Keras layer.
+    """
+
+    keras: ClassVar[Any]
+
+    def __init__(self, base: Any, **kwargs: Any) -> None:
+        kwargs = {**kwargs, "trainable": False, "autocast": False}
+        super().__init__(**kwargs)
+        base.trainable = False
+        self.base = base
+
+    def build(self, input_shape: Any = None) -> None:
+        """Do nothing: the base is built."""
+        self.built = True
+
+    def call(self, inputs: Any) -> Any:
+        """Return the base's output in inference mode."""
+        return self.base(inputs, training=False)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the shape of the base's output."""
+        return self.base.compute_output_shape(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what makes the layer again."""
+        config: dict[str, Any] = super().get_config()  # type: ignore[misc]
+        return {**config, "base": self.keras.saving.serialize_keras_object(self.base)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        """Return the layer a config describes."""
+        base = cls.keras.saving.deserialize_keras_object(config["base"], custom_objects)
+        return cls(**{**config, "base": base})
 
 
 class CrossedModelMixin:

@@ -176,15 +176,15 @@ class CrossIdsMixin(_Layer):  # type: ignore[misc]
         """Return the fields' values, shape (fields, n)."""
         if not isinstance(inputs, Mapping):
             inputs = tf.convert_to_tensor(inputs)
-            at = [self._at[name] for name in names]
-            if inputs.shape.rank != 2 or (inputs.shape[1] is not None and inputs.shape[1] <= max(at)):
+            width = 1 + max(self._at.values())
+            if inputs.shape.rank != 2 or (inputs.shape[1] is not None and inputs.shape[1] < width):
                 raise FrameError(
                     "the input lacks a member of a cross",
                     received=f"shape {tuple(inputs.shape)}",
-                    expected=f"shape (n, p), p at least {1 + max(at)}",
+                    expected=f"shape (n, p), p at least {width}",
                     hint="Pass every field the crosses were fitted on, in the schema's order",
                 )
-            return tf.gather(tf.transpose(inputs), at)
+            return tf.gather(tf.transpose(inputs), [self._at[name] for name in names])
         columns = [column_of(inputs, name) for name in names]
         kinds = {column.dtype for column in columns}
         if len(kinds) > 1:

@@ -87,7 +87,7 @@ def residual(
         corrected = layers.Corrected(known, name=_free_name("corrected", base))
         declared = declared_inputs(base)
         if declared is None:
-            _check_no_extract(extract, base)
+            _check_wrapping(keras, base, feed.inputs, extract)
             target = layers.CrossedModel(
                 base,
                 made,
@@ -101,7 +101,8 @@ def residual(
             target(*args, **kwargs)
         else:
             members = extract or _members(declared, feed.names)
-            target = _functional(keras, base, made, corrected, declared, members, frozen)
+            kept = layers.Frozen(base, name=base.name) if frozen else base
+            target = _functional(keras, kept, made, corrected, declared, members)
     problem = compiled_like(model, target)
     if problem is not None:
         warnings.warn(
@@ -113,7 +114,7 @@ def residual(
 
 
 def _functional(
-    keras: Any, base: Any, tower: Any, corrected: Any, declared: Declared, members: Extract, frozen: bool
+    keras: Any, base: Any, tower: Any, corrected: Any, declared: Declared, members: Extract
 ) -> Any:
     """Return a functional model of inputs like the base's."""
     made = [keras.Input(own.shape, dtype=own.dtype, name=own.name) for own in declared.inputs]
@@ -122,9 +123,7 @@ def _functional(
         inputs = dict(zip(declared.names, made, strict=True))
     elif declared.kind == "single":
         inputs = made[0]
-    if frozen:
-        base.trainable = False
-    out = base(inputs, training=False) if frozen else base(inputs)
+    out = base(inputs)
     out = out[0] if isinstance(out, list | tuple) else out
     delta = tower(members(inputs))
     return keras.Model(inputs, corrected([out, delta]), name=f"crossed_{base.name}")
@@ -141,13 +140,15 @@ def _members(declared: Declared, names: tuple[str, ...]) -> Extract:
     return members
 
 
-def _check_no_extract(extract: Extract | None, base: Any) -> None:
-    if extract is not None:
+def _check_wrapping(keras: Any, base: Any, inputs: Inputs, extract: Extract | None) -> None:
+    by_column = inputs == "positional" and keras.__name__.startswith("tf_keras")
+    if extract is not None or callable(inputs) or by_column:
+        # tf_keras would take the second of several arguments for the mode.
         raise UnsupportedError(
-            "extract= needs a model that declares its inputs",
-            received=type(base).__qualname__,
-            expected="a functional model",
-            hint="Make it one: keras.Model(inputs, model(inputs))",
+            "crosses on a model that declares no inputs",
+            received=f"{type(base).__qualname__}, inputs={inputs if isinstance(inputs, str) else 'a callable'!r}",
+            expected="a functional model, or a model that takes one mapping or matrix",
+            hint="Make it functional: keras.Model(inputs, model(inputs))",
         )
 
 

@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 
 import tf_keras
 
-from nid_keras.crossed import CrossedModelMixin
+from nid_keras.crossed import CrossedModelMixin, FrozenMixin
 from nid_keras.ids import CrossIdsMixin
 from nid_keras.layers import CorrectedMixin, CrossEmbeddingMixin, CrossTowerMixin
 
-__all__ = ["Corrected", "CrossEmbedding", "CrossIds", "CrossTower", "CrossedModel"]
+__all__ = ["Corrected", "CrossEmbedding", "CrossIds", "CrossTower", "CrossedModel", "Frozen"]
 
 _registered = tf_keras.saving.register_keras_serializable(package="nid_plugins")
 
@@ -43,3 +43,10 @@ class CrossedModel(CrossedModelMixin, tf_keras.Model):  # type: ignore[misc]
 
     keras: ClassVar[Any] = tf_keras
     layers_module: ClassVar[str] = __name__
+
+
+@_registered
+class Frozen(FrozenMixin, tf_keras.layers.Layer):  # type: ignore[misc]
+    """A model that stays as it is; see :class:`nid_keras.crossed.FrozenMixin`."""
+
+    keras: ClassVar[Any] = tf_keras

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from nid_plugins.errors import SettingError
+from nid_plugins.errors import SchemaError, SettingError
 from nid_plugins.schema import FeatureSchema
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class CrossPlan:
         """
         try:
             return cls._made(spec)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, SchemaError) as error:
             raise SettingError(
                 "not the specification of crosses",
                 received=repr(spec)[:200],

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # keras_nets.py, which tests import: they are not a package
 
 LEGACY = os.environ.get("TF_USE_LEGACY_KERAS") == "1"
 ONLY_LEGACY = ("test_deepctr", "test_conformance_deepctr", "test_demo_deepctr")
