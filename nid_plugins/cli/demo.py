@@ -182,8 +182,9 @@ def run(
     story.trained(console, base, parts.truth)
 
     story.heading(console, "Detect", "which fields does the model make interact?")
+    box = trial.box(base)
     report = nid.detect(
-        trial.box(base),
+        box,
         parts.frames[1],
         background=parts.frames[0],
         baseline="sample",
@@ -206,7 +207,7 @@ def run(
             max_crosses=min(options["max_crosses"], len(report)),
             bins=options["bins"],
         )
-        screened, chosen = trial.screened(base, crosses)
+        screened, chosen = trial.screened(box, crosses)
         kept = crosses.select(chosen) if chosen else None
         story.screened(console, screened, chosen, parts.truth[0].planted if parts.truth is not None else ())
     if kept is None:
@@ -222,7 +223,7 @@ def run(
         )
         arms = [base, trial.longer(base)]
         drawn = trial.random_crosses(len(crosses), options["bins"])
-        _, lucky = trial.screened(base, drawn)
+        _, lucky = trial.screened(box, drawn)
         if lucky:
             arms.append(trial.crossed(base, drawn.select(lucky), "random crosses"))
         arms.append(trial.crossed(base, kept, "detected crosses"))

@@ -140,16 +140,15 @@ class Trial:
         drawn = [pairs[i] for i in rng.permutation(len(pairs))[:count]]
         return nid.fit_crosses(drawn, self._frames[0], self._schema, bins=bins)
 
-    def screened(self, base: Arm, crosses: CrossFeatures) -> tuple[ScreenReport, list[str]]:
-        """Screen crosses on the validation rows; return the report and the names of those worth injecting.
+    def screened(self, box: BlackBox, crosses: CrossFeatures) -> tuple[ScreenReport, list[str]]:
+        """Screen crosses on the validation rows on top of a model; return the report and the names of those worth injecting.
 
         These are the ones picked greedily whose gain is above its standard error.
         """
         import nid_plugins as nid
 
         frame, label = self._frames[1], self._labels[1]
-        on_top_of = self.box(base).logits(frame)
-        report = nid.screen(crosses, frame, label, on_top_of, greedy=True, seed=self._seed)
+        report = nid.screen(crosses, frame, label, box.logits(frame), greedy=True, seed=self._seed)
         return report, [cross.name for cross in report if cross.picked and cross.gain > cross.error]
 
     def _arm(self, name: str, title: str, model: Any, recipe: Recipe, seed: int) -> Arm:
