@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
+
 from nid_plugins.testing.golden import IdInput
 
 if TYPE_CHECKING:
@@ -78,6 +80,13 @@ class AdapterCase(ABC):
 
         It must take injected models just as it takes others, and leave the model's mode as it was.
         """
+
+    def exact(self, model: Any, frame: Frame) -> npt.NDArray[Any]:
+        """Return the prediction that is compared to the last bit, where that is not the one of :meth:`predict`.
+
+        A framework may compute the same model in more than one way, of which not all agree in the last bit.
+        """
+        return np.array(self.predict(model, frame))
 
     @abstractmethod
     def train(self, model: Any, frame: Frame, label: npt.NDArray[Any]) -> None:

@@ -109,10 +109,6 @@ class Fixtures(AdapterCase):
         clipped = np.clip(out, 1e-7, 1 - 1e-7)
         return np.log(clipped) - np.log1p(-clipped)
 
-    def exact(self, model: Any, frame: Frame) -> npt.NDArray[Any]:
-        """Return a copy of the framework's own prediction, to be compared to the last bit."""
-        return np.array(self.predict(model, frame))
-
     @contextlib.contextmanager
     def unchanged(self, model: Any, *, draws: bool = False) -> Iterator[None]:
         """See that the model, and unless something ``draws`` all random state, is the same at the end."""
