@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from nid_keras.saved_model_plugin import leads_to_saved_model
 from nid_keras.signatures import Input, feeder
 from nid_plugins.adapter import Output, Predictor
 from nid_plugins.errors import ArtefactError, ModelError, SettingError, UnsupportedError
@@ -110,8 +111,14 @@ def loaded(path: str | PurePath) -> Any:
     """Return a SavedModel from disk.
 
     Raises:
-        ArtefactError: It cannot be read.
+        ArtefactError: There is none, or it cannot be read.
     """
+    if not leads_to_saved_model(path):
+        raise ArtefactError(
+            "there is no SavedModel",
+            received=str(path),
+            expected="a folder with saved_model.pb and variables/",
+        )
     try:
         return tf.saved_model.load(str(path))
     except Exception as error:
@@ -146,7 +153,7 @@ def signature_of(source: Any, name: str | None = None) -> Any:
     known = dict(source.signatures.items())
     if name is None:
         name = DEFAULT if DEFAULT in known else next(iter(known)) if len(known) == 1 else None
-    if name in known:
+    if isinstance(name, str) and name in known:
         return known[name]
     if not known:
         raise SettingError(
@@ -186,8 +193,8 @@ def output_of(function: Any, name: str | None = None) -> str:
     outputs = function.structured_outputs
     if name is None and len(outputs) == 1:
         return str(next(iter(outputs)))
-    if name in outputs:
-        return str(name)
+    if isinstance(name, str) and name in outputs:
+        return name
     raise SettingError(
         "the signature has several outputs" if name is None else "no such output",
         received="no name" if name is None else repr(name),

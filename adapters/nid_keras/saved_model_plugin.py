@@ -49,7 +49,7 @@ class SavedModelAdapter(Adapter):
                 lost ``saved_model.pb``.
         """
         if isinstance(model, str | PurePath):
-            return _leads_to_saved_model(model)
+            return leads_to_saved_model(model)
         if hasattr(model, "signatures"):
             return _MAP in class_paths(model.signatures)
         if hasattr(model, "structured_input_signature"):
@@ -110,7 +110,12 @@ class SavedModelAdapter(Adapter):
         )
 
 
-def _leads_to_saved_model(path: str | PurePath) -> bool:
+def leads_to_saved_model(path: str | PurePath) -> bool:
+    """Return whether a path is the folder of a SavedModel.
+
+    Raises:
+        ArtefactError: It is something beside one; see :meth:`SavedModelAdapter.claims`.
+    """
     place = Path(path)
     try:
         if _is_saved_model(place):

@@ -98,6 +98,8 @@ def test_signatures_and_outputs_are_named_where_there_are_several(log, folder, s
         nid.wrap(folder, log.schema)
     with pytest.raises(SettingError, match="no such signature"):
         nid.wrap(Signature(folder, name="serve"), log.schema)
+    with pytest.raises(SettingError, match="no such signature"):
+        nid.wrap(Signature(folder, name=["both"]), log.schema)
     with pytest.raises(SettingError, match=r"several outputs.*'ctr: float32 \(None,\)', 'logit: float32"):
         nid.wrap(scores.signatures["both"], log.schema)
     with pytest.raises(SettingError, match="no such output"):
@@ -193,6 +195,10 @@ def test_paths_beside_a_saved_model_say_where_it_is(log, folder, tmp_path):
     shutil.copytree(folder, tmp_path / "served" / "10")
     with pytest.raises(ArtefactError, match=r"versions \['9', '10'\].*Pass one: .*10"):
         nid.wrap(tmp_path / "served", log.schema)
+    with pytest.raises(ArtefactError, match=r"versions \['9', '10'\]"):
+        nid.wrap(Signature(tmp_path / "served", "both"), log.schema)
+    with pytest.raises(ArtefactError, match="there is no SavedModel"):
+        nid.wrap(Signature(tmp_path / "absent"), log.schema)
     with pytest.raises(ArtefactError, match="its file, not its folder"):
         nid.wrap(str(folder / "saved_model.pb"), log.schema)
     (tmp_path / "served" / "9" / "saved_model.pb").unlink()
