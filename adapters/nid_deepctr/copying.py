@@ -6,19 +6,15 @@ from typing import Any
 
 import tf_keras
 from deepctr.layers import custom_objects
-from tf_keras.src.engine.functional import Functional
 
-from nid_deepctr.graph import layers_in
-
-_PLAIN = (bool, int, float, str, type(None))
+from nid_deepctr.graph import layers_in, model_of
+from nid_deepctr.saving import made_again, saveable
 
 
 def twin(model: Any, table_rows: int | None = None) -> Any:
     """Return a model of the same structure, whose weights are its own and not yet those of the model.
 
-    Cloning by config alone is not exact for all models: ``InteractingLayer`` leaves ``scaling`` out of its config (DIFM),
-    ``RegulationModule`` stores the reciprocal of the ``tau`` it was given (EDCN), and a ``Lambda`` whose mask is a list
-    has no config (FGCNN).
+    Cloning by config alone is not exact for all models; see :func:`nid_deepctr.saving.saveable`.
 
     Args:
         model: A functional tf_keras model.
@@ -26,20 +22,19 @@ def twin(model: Any, table_rows: int | None = None) -> Any:
     """
 
     def copied(layer: Any) -> Any:
-        if isinstance(layer, Functional):
-            return twin(layer, table_rows)
+        inner = model_of(layer)
+        if inner is not None:
+            copy = twin(inner, table_rows)
+            return copy if inner is layer else type(layer)(copy, name=layer.name)
         if isinstance(layer, tf_keras.layers.Lambda):
             return _lambda_twin(layer)
         config = layer.get_config()
         if table_rows is not None and isinstance(layer, tf_keras.layers.Embedding):
             config["input_dim"] = table_rows
         with tf_keras.utils.custom_object_scope({**custom_objects, **_own_objects(layer)}):
-            made = type(layer).from_config(config)
-        for name in left_out(layer, made):
-            setattr(made, name, getattr(layer, name))
-        return made
+            return made_again(layer, config)
 
-    return _with_flags(model, tf_keras.models.clone_model(model, clone_function=copied))
+    return saveable(_with_flags(model, tf_keras.models.clone_model(model, clone_function=copied)))
 
 
 def _lambda_twin(layer: Any) -> Any:
@@ -62,25 +57,6 @@ def _own_objects(layer: Any) -> dict[str, Any]:
         if named is part or hasattr(part, "get_config"):
             found[named.__name__] = named
     return {name: part for name, part in found.items() if not part.__module__.startswith("tf_keras.")}
-
-
-def left_out(layer: Any, made: Any) -> list[str]:
-    """Return names of settings that a layer's config left out or changed, ``made`` being what it describes.
-
-    Only DeepCTR's layers are looked at: they keep what they were given in attributes of that name.
-    """
-    if not type(layer).__module__.startswith("deepctr."):
-        return []
-    ours = vars(tf_keras.layers.Layer()).keys()  # what Keras keeps for any layer
-    settings = [name for name in vars(made) if name not in ours and not name.startswith("_")]
-    return [
-        name
-        for name in settings
-        if name in vars(layer)
-        and isinstance(getattr(layer, name), _PLAIN)
-        and isinstance(getattr(made, name), _PLAIN)
-        and getattr(layer, name) != getattr(made, name)
-    ]
 
 
 def _with_flags(model: Any, made: Any) -> Any:

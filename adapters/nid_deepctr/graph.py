@@ -13,7 +13,7 @@ from tf_keras.src.engine.functional import Functional
 
 from nid_deepctr.columns import check_ids, dense_field, sequence_field
 from nid_plugins.adapting.precision import check_exact_ids
-from nid_plugins.errors import UnsupportedError
+from nid_plugins.errors import ModelError, UnsupportedError
 from nid_plugins.schema import FeatureSchema, Field, SparseField
 
 _SINGLE = {(), (1,)}  # shapes, without the batch, of one value a row
@@ -71,11 +71,19 @@ def schema_of(model: Any) -> FeatureSchema:
 
 
 def check_single_output(model: Any) -> None:
-    """Check that a model returns one score a row.
+    """Check that a model is built and returns one score a row.
 
     Raises:
+        ModelError: It is a sequential model that has not been built.
         UnsupportedError: It has several outputs.
     """
+    if not model.outputs:
+        raise ModelError(
+            "the model has not been built",
+            received=type(model).__qualname__,
+            expected="a model with inputs and outputs",
+            hint="Call it on a batch first",
+        )
     if len(model.outputs) != 1:
         raise UnsupportedError(
             "multi-task models are not supported",
@@ -118,22 +126,29 @@ def _uses(model: Any, tensor: Any, names: Mapping[int, str] | None = None) -> It
     for node in tensor._keras_history.layer.outbound_nodes:  # noqa: SLF001 - there is no other way to it
         if id(node.layer) not in members:  # of another model made of the same layers
             continue
-        if not isinstance(node.layer, Functional):
+        model_in = model_of(node.layer)
+        if model_in is None:
             if any(own is tensor for own in node.keras_inputs):
                 yield _Use(node.layer, node, tensor, names)
             continue
-        given = list(zip(node.layer.inputs, _passed(node), strict=True))
+        given = list(zip(model_in.inputs, _passed(node, model_in), strict=True))
         inner = {id(own): names[id(outer)] for own, outer in given if id(outer) in names}
         for own, outer in given:
             if outer is tensor:
-                yield from _uses(node.layer, own, {**names, **inner})
+                yield from _uses(model_in, own, {**names, **inner})
 
 
-def _passed(node: Any) -> list[Any]:
+def model_of(layer: Any) -> Any:
+    """Return the functional model a layer is, or the one it keeps frozen; None for any other layer."""
+    inner = getattr(layer, "base", layer)
+    return inner if isinstance(inner, Functional) else None
+
+
+def _passed(node: Any, model: Any) -> list[Any]:
     """Return what a model inside a model is called with, in the order of its inputs."""
     given = node.call_args[0]
     if isinstance(given, Mapping):
-        return [given[name] for name in node.layer.input_names]
+        return [given[name] for name in model.input_names]
     return list(given) if isinstance(given, list | tuple) else [given]
 
 

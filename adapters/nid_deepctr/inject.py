@@ -128,5 +128,5 @@ def embeddings_of(model: Any) -> dict[str, npt.NDArray[np.float32]]:
             inner = next(one for one in models_in(outer) if set(layer.columns) <= set(one.input_names))
             for cross, column in zip(layer.crosses, layer.columns, strict=True):
                 table = main_table(inner, column)
-                found[cross] = np.array(table.embeddings, dtype=np.float32)
+                found[cross] = table.embeddings.numpy().astype(np.float32)
     return found

@@ -37,7 +37,7 @@ class DeepCTRAdapter(Adapter):
         """Return whether a layer of the model, or of a model in it, is DeepCTR's or derived from one."""
         return any(
             any(base.__module__.partition(".")[0] == "deepctr" for base in type(layer).__mro__)
-            or self.claims(layer)
+            or self.claims(getattr(layer, "base", layer))  # of a layer that keeps a model frozen
             for layer in getattr(model, "layers", ())
         )
 

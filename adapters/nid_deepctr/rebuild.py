@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 import tf_keras
-from nid_keras.randomness import random_kept
 from tf_keras.src.engine.functional import Functional
 
 from nid_deepctr.feed import member_values
 from nid_deepctr.graph import check_single_output, layers_in, main_table, read_inputs
 from nid_deepctr.inject import check_fields
 from nid_deepctr.layers import CrossColumns, CrossIds, GivenEmbeddings
+from nid_deepctr.saving import saveable
+from nid_deepctr.seeds import seeds_kept
 from nid_plugins.adapting.columns import column_names, common_dim, pair_of
 from nid_plugins.adapting.options import check_names, positive
 from nid_plugins.crosses.embeddings import check_embeddings
@@ -87,7 +88,7 @@ def rebuild(
         )
         for cross, name, size in zip(crosses.names, names, crosses.vocabulary_sizes, strict=True)
     ]
-    with random_kept():
+    with seeds_kept():
         model = _built(builder, [*linear, *added], [*deep, *added])
         absent = [name for name in names if name not in model.input_names]
         if absent:
@@ -97,7 +98,7 @@ def rebuild(
                 hint="Use the columns it is called with",
             )
         _check_given(model, dict(zip(crosses.names, names, strict=True)), given)
-        return _without_crosses(model, crosses, names)
+        return _without_crosses(saveable(model), crosses, names)
 
 
 def _taken(columns: list[Any]) -> Iterator[str]:
@@ -119,7 +120,8 @@ def _built(builder: Builder, linear: list[Any], deep: list[Any]) -> Any:
             expected="a function of (linear columns, deep columns), e.g. lambda linear, deep: DeepFM(linear, deep)",
             hint="Call it with these columns by hand",
         ) from error
-    if not isinstance(model, Functional) or any(isinstance(layer, CrossIds) for layer in layers_in(model)):
+    fresh = isinstance(model, Functional) and model.outputs
+    if not fresh or any(isinstance(layer, CrossIds) for layer in layers_in(model)):
         raise ModelError(
             "the builder does not return a fresh DeepCTR model",
             received=type(model).__qualname__,

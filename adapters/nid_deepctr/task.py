@@ -8,7 +8,8 @@ import tf_keras
 from deepctr.layers.core import PredictionLayer
 from deepctr.layers.utils import Concat, NoMask
 from nid_keras.declared import declared_output
-from tf_keras.src.engine.functional import Functional
+
+from nid_deepctr.graph import model_of
 
 if TYPE_CHECKING:
     from nid_plugins.adapter import Output
@@ -27,8 +28,9 @@ def task_output(model: Any) -> Output:
 
 def _kind(tensor: Any) -> Output:
     layer, index, position = tensor._keras_history  # noqa: SLF001 - there is no other way to it
-    if isinstance(layer, Functional):
-        return _kind(layer.outputs[position])
+    inner = model_of(layer)
+    if inner is not None:
+        return _kind(inner.outputs[position])
     if isinstance(layer, PredictionLayer):
         return _TASKS.get(layer.task, "auto")
     if isinstance(layer, tf_keras.layers.Activation) and layer.activation is tf_keras.activations.softmax:
