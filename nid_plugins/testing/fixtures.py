@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 BATCH = 96
 """Rows of one training step: some combinations are in it, some are not."""
 
+_EPSILON = 1e-7  # where a black box clips probabilities, and their logits
+_LIMIT = float(np.log1p(-_EPSILON) - np.log(_EPSILON))
+
 
 class Fixtures(AdapterCase):
     """The suite without its tests."""
@@ -105,8 +108,8 @@ class Fixtures(AdapterCase):
         """Return the logits of the framework's own prediction, shape (n,)."""
         out = np.asarray(self.predict(model, frame)).astype(np.float64).reshape(-1)
         if self.output == "logit":
-            return out
-        clipped = np.clip(out, 1e-7, 1 - 1e-7)
+            return np.clip(out, -_LIMIT, _LIMIT)
+        clipped = np.clip(out, _EPSILON, 1 - _EPSILON)
         return np.log(clipped) - np.log1p(-clipped)
 
     @contextlib.contextmanager

@@ -62,7 +62,8 @@ class Injection(Fixtures):
         target = self.injected(mode, source, log)
         before = {name: own.copy() for name, own in nid.cross_embeddings(target).items()}
         rows = log.rows(0, BATCH)
-        self.train(target, rows, log.label[:BATCH])
+        # All of one class: in a fresh model a click and a non-click of the same combination would cancel out.
+        self.train(target, rows, np.ones_like(log.label[:BATCH]))
         after = nid.cross_embeddings(target)
         for name, ids in zip(log.crosses.names, seen(log.crosses, rows), strict=True):
             assert 0 < len(ids) < len(before[name]) - 1, "the log has combinations in the batch and beyond it"
