@@ -1,6 +1,6 @@
 """Cross keys: one int64 for the ids of a cross's members, the same in every framework.
 
-The format is written down in ``docs/keys.md`` and pinned by ``tests/crosses/golden_keys.json``. Nothing here may change
+The format is written down in ``docs/keys.md`` and pinned by ``nid_plugins/testing/golden_keys.json``. Nothing here may change
 without a new schema version of the stored artefact: keys are saved, and computed again inside models.
 """
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -14,35 +11,12 @@ from nid_torch.lookup import KeyLookup
 from nid_plugins.crosses import Cross, CrossFeatures
 from nid_plugins.errors import FrameError
 from nid_plugins.schema import DenseField, FeatureSchema, SparseField
-
-GOLDEN = json.loads((Path(__file__).parents[1] / "crosses" / "golden_keys.json").read_text(encoding="utf-8"))
-
-
-def golden_crosses() -> CrossFeatures:
-    return CrossFeatures(
-        FeatureSchema.from_dict(GOLDEN["schema"]),
-        [
-            Cross(
-                c["name"],
-                tuple(c["fields"]),
-                tuple(c["sizes"]),
-                c["exact"],
-                np.array(c["vocabulary"], np.int64),
-            )
-            for c in GOLDEN["crosses"]
-        ],
-        {name: np.array(edges, np.float32) for name, edges in GOLDEN["edges"].items()},
-    )
-
-
-def golden_rows() -> np.ndarray:
-    return np.array([[np.nan if v is None else v for v in row] for row in GOLDEN["rows"]], dtype=np.float64)
+from nid_plugins.testing.golden import golden
 
 
 def test_the_golden_file_from_a_matrix():
-    crosses = golden_crosses()
-    expected = np.array([c["expected_ids"] for c in GOLDEN["crosses"]]).T
-    rows = golden_rows()
+    gold = golden()
+    crosses, rows, expected = gold.crosses, gold.rows, gold.ids
     assert (crosses.transform_matrix(rows) == expected).all()  # the file is what we think it is
     ids = CrossIds(crosses)(torch.from_numpy(rows))
     assert ids.dtype == torch.int32
@@ -53,8 +27,7 @@ def test_the_golden_file_from_a_matrix():
 
 
 def test_the_golden_file_from_columns_of_integers():
-    crosses = golden_crosses()
-    rows = golden_rows()
+    crosses, rows = golden().crosses, golden().rows
     whole = (np.isfinite(rows) & (rows == np.floor(rows)))[
         :, [isinstance(f, SparseField) for f in crosses.schema]
     ]

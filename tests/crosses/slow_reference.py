@@ -11,7 +11,7 @@ import math
 import struct
 from pathlib import Path
 
-GOLDEN_FILE = Path(__file__).with_name("golden_keys.json")
+GOLDEN_FILE = Path(__file__).parents[2] / "nid_plugins" / "testing" / "golden_keys.json"
 
 WORD = 2**64
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nid_plugins import testing
 from nid_plugins.crosses import Cross, CrossFeatures
 from nid_plugins.crosses.keys import cross_keys, dense_ids, sparse_ids
 from nid_plugins.schema import FeatureSchema, SparseField
 
-GOLDEN = json.loads(Path(__file__).with_name("golden_keys.json").read_text(encoding="utf-8"))
+GOLDEN = json.loads((Path(testing.__file__).parent / "golden_keys.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture

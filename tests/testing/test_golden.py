@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -20,15 +17,6 @@ def test_the_ids_of_the_file_are_numpy_s():
     np.testing.assert_array_equal(gold.crosses.transform_matrix(gold.rows), gold.ids)
     assert {cross.exact for cross in gold.crosses.crosses} == {True, False}
     assert {len(cross.fields) for cross in gold.crosses.crosses} >= {2, 3, 7}
-
-
-def test_it_is_the_file_the_slow_reference_makes():
-    package = Path(__file__).parents[2] / "nid_plugins" / "testing" / "golden_keys.json"
-    assert json.loads(package.read_text("utf-8"))["about"].startswith(
-        "Made by tests/crosses/slow_reference.py"
-    )
-    reference = Path(__file__).parents[1] / "crosses" / "golden_keys.json"
-    assert package.read_bytes() == reference.read_bytes()
 
 
 def test_without_dense_fields_the_crosses_of_sparse_ones_are_left():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,34 +11,19 @@ import tensorflow as tf
 from nid_plugins.crosses import Cross, CrossFeatures
 from nid_plugins.errors import FrameError, SettingError
 from nid_plugins.schema import DenseField, FeatureSchema, SparseField
+from nid_plugins.testing import golden as file
 
-GOLDEN = json.loads((Path(__file__).parents[2] / "crosses" / "golden_keys.json").read_text(encoding="utf-8"))
+EXPECTED = file.golden().ids
 
 
 @pytest.fixture(scope="module")
 def golden() -> CrossFeatures:
-    return CrossFeatures(
-        FeatureSchema.from_dict(GOLDEN["schema"]),
-        [
-            Cross(
-                c["name"],
-                tuple(c["fields"]),
-                tuple(c["sizes"]),
-                c["exact"],
-                np.array(c["vocabulary"], np.int64),
-            )
-            for c in GOLDEN["crosses"]
-        ],
-        {name: np.array(edges, np.float32) for name, edges in GOLDEN["edges"].items()},
-    )
+    return file.golden().crosses
 
 
 @pytest.fixture(scope="module")
 def rows() -> np.ndarray:
-    return np.array([[np.nan if v is None else v for v in row] for row in GOLDEN["rows"]], dtype=np.float64)
-
-
-EXPECTED = np.array([c["expected_ids"] for c in GOLDEN["crosses"]]).T
+    return file.golden().rows
 
 
 @pytest.mark.parametrize("jit", [None, False, True])
