@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("nid-plugins", "numpy", "torch", "deepctr-torch", "pandas")
+PACKAGES = (
+    *("nid-plugins", "numpy", "pandas", "torch", "deepctr-torch"),
+    *("tensorflow", "keras", "tf-keras", "deepctr"),
+)
 
 
 def environment() -> dict[str, Any]:

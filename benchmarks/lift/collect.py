@@ -1,5 +1,7 @@
 """Make the result of finished runs: ``python -m benchmarks.lift.collect --data amazon --work DIRECTORY``.
 
+Runs of :mod:`benchmarks.lift.deepctr_run` are collected with ``--framework deepctr``, to a result of their own.
+
 Differences are paired: the same target, seed, split and test rows. Two intervals are given for each.
 
 ``runs``
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +32,9 @@ from benchmarks.lift.settings import ARMS, SETTINGS, recipe_of
 
 Floats = npt.NDArray[np.float64]
 METRICS = ("auc", "log_loss")
-RIVALS = tuple(arm for arm in ARMS if arm != "glider")
+ALL_ARMS = (*ARMS, "autoint")
+"""Of the PyTorch runs, and the one that only DeepCTR's runs have."""
+RIVALS = tuple(arm for arm in ALL_ARMS if arm != "glider")
 RESAMPLES = 400
 
 
@@ -47,13 +52,15 @@ def t_interval(values: Floats) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
-def differences(runs: list[dict[str, Any]], metric: str, rival: str, target: str | None) -> Floats:
-    """Return glider less rival for each seed, targets averaged; shape (seeds,)."""
+def differences(
+    runs: list[dict[str, Any]], metric: str, rival: str, target: str | None, ours: str = "glider"
+) -> Floats:
+    """Return our arm less the rival for each seed, targets averaged; shape (seeds,)."""
     cells = table(runs, metric)
     by_seed: dict[int, list[float]] = {}
     for name, arm, seed in cells:
-        if arm == "glider" and target in {None, name} and (name, rival, seed) in cells:
-            by_seed.setdefault(seed, []).append(cells[name, "glider", seed] - cells[name, rival, seed])
+        if arm == ours and target in {None, name} and (name, rival, seed) in cells:
+            by_seed.setdefault(seed, []).append(cells[name, ours, seed] - cells[name, rival, seed])
     return np.array([np.mean(by_seed[seed]) for seed in sorted(by_seed)])
 
 
@@ -64,9 +71,10 @@ def row_bootstrap(
     metric: str,
     *,
     shared: bool,
+    ours: str = "glider",
     draws: int = RESAMPLES,
 ) -> tuple[float, float]:
-    """Return the 95 % percentile interval of glider less rival, targets averaged, over test rows.
+    """Return the 95 % percentile interval of our arm less the rival, targets averaged, over test rows.
 
     Args:
         labels: Of the test rows of each seed.
@@ -74,15 +82,16 @@ def row_bootstrap(
         rival: The other arm.
         metric: ``"auc"`` or ``"log_loss"``.
         shared: Whether all seeds have the same test rows: then one draw of rows serves all, and seeds are drawn too.
+        ours: Our arm.
         draws: Resamples.
     """
     rng = np.random.default_rng(0)
     weighted: type[WeightedAuc | WeightedLoss] = WeightedAuc if metric == "auc" else WeightedLoss
     pairs: dict[int, list[tuple[Weighted, Weighted]]] = {}
-    for (target, arm, seed), ours in logits.items():
-        if arm == "glider" and (target, rival, seed) in logits:
+    for (target, arm, seed), own in logits.items():
+        if arm == ours and (target, rival, seed) in logits:
             theirs = logits[target, rival, seed]
-            pairs.setdefault(seed, []).append((weighted(labels[seed], ours), weighted(labels[seed], theirs)))
+            pairs.setdefault(seed, []).append((weighted(labels[seed], own), weighted(labels[seed], theirs)))
     seeds = sorted(pairs)
     found = []
     for _ in range(draws):
@@ -91,7 +100,7 @@ def row_bootstrap(
         for seed in rng.choice(seeds, len(seeds)) if shared else seeds:
             if not shared:
                 counts = _resampled(labels[seed], rng)
-            of_seed.append(np.mean([ours(counts) - theirs(counts) for ours, theirs in pairs[seed]]))
+            of_seed.append(np.mean([own(counts) - theirs(counts) for own, theirs in pairs[seed]]))
         found.append(np.mean(of_seed))
     low, high = np.percentile(found, [2.5, 97.5])
     return float(low), float(high)
@@ -139,7 +148,10 @@ def summarise(
     *,
     shared: bool,
 ) -> dict[str, Any]:
-    """Return means of every arm and paired differences of the glider arm to every other, by target and pooled."""
+    """Return means of every arm, and paired differences by target and pooled.
+
+    These are of the glider arm to every other, and of the arm with AutoInt's crosses to the base.
+    """
     targets = sorted({r["target"] for r in runs})
     means = [
         {
@@ -150,28 +162,28 @@ def summarise(
             **{m: float(np.mean([r["test"][m] for r in own])) for m in (*METRICS, "calibration")},
         }
         for target in targets
-        for arm in ARMS
+        for arm in ALL_ARMS
         if (own := [r for r in runs if r["target"] == target and r["arm"] == arm])
     ]
     compared = []
-    for metric in METRICS:
-        for rival in RIVALS:
-            for target in [*targets, None]:
-                values = differences(runs, metric, rival, target)
-                if not len(values):
-                    continue
-                mean, low, high = t_interval(values)
-                entry: dict[str, Any] = {
-                    "metric": metric,
-                    "rival": rival,
-                    "target": target or "pooled",
-                    "seeds": len(values),
-                    "mean": mean,
-                    "runs": [low, high] if np.isfinite(low) else None,
-                }
-                if target is None:
-                    entry["rows"] = list(row_bootstrap(labels, logits, rival, metric, shared=shared))
-                compared.append(entry)
+    pairs = [*(("glider", rival) for rival in RIVALS), ("autoint", "base")]
+    for metric, (ours, rival), target in product(METRICS, pairs, [*targets, None]):
+        values = differences(runs, metric, rival, target, ours)
+        if not len(values):
+            continue
+        mean, low, high = t_interval(values)
+        entry: dict[str, Any] = {
+            "metric": metric,
+            "ours": ours,
+            "rival": rival,
+            "target": target or "pooled",
+            "seeds": len(values),
+            "mean": mean,
+            "runs": [low, high] if np.isfinite(low) else None,
+        }
+        if target is None:
+            entry["rows"] = list(row_bootstrap(labels, logits, rival, metric, shared=shared, ours=ours))
+        compared.append(entry)
     return {"means": means, "differences": compared}
 
 
@@ -211,8 +223,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", choices=sorted(SETTINGS), required=True)
     parser.add_argument("--work", type=Path, required=True, help="directory of the finished runs")
+    parser.add_argument("--framework", choices=["torch", "deepctr"], default="torch")
     options = parser.parse_args()
-    common.write(f"lift_{options.data}", collect(options.data, options.work))
+    prefix = "lift_deepctr" if options.framework == "deepctr" else "lift"
+    common.write(f"{prefix}_{options.data}", collect(options.data, options.work))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,11 @@ from typing import Any
 def table(result: dict[str, Any]) -> str:
     """Return glider less each other arm, targets pooled, in thousandths, with the wider of the two intervals."""
     lines = ["| glider less | AUC | log-loss |", "|---|---:|---:|"]
-    pooled = [d for d in result["summary"]["differences"] if d["target"] == "pooled"]
+    pooled = [
+        d
+        for d in result["summary"]["differences"]
+        if d["target"] == "pooled" and d.get("ours", "glider") == "glider"
+    ]
     for rival in dict.fromkeys(d["rival"] for d in pooled):
         cells = []
         for metric in ("auc", "log_loss"):

@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import RESULTS
-from benchmarks.lift.settings import ARMS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "benchmarks-lift.md"
-RIVALS = tuple(arm for arm in ARMS if arm != "glider")
 _BLOCK = re.compile(r"<!-- table (\w+) (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
@@ -38,15 +36,22 @@ def means(result: dict[str, Any]) -> list[str]:
 
 
 def differences(result: dict[str, Any], metric: str) -> list[str]:
-    """Return the table of paired differences of one metric, glider less the other arm, in thousandths."""
-    lines = [row(["target", *(f"glider - {rival}" for rival in RIVALS)]), "|---|" + "---:|" * len(RIVALS)]
+    """Return the table of paired differences of one metric, one arm less the other, in thousandths."""
     entries = [e for e in result["summary"]["differences"] if e["metric"] == metric]
-    for target in dict.fromkeys(e["target"] for e in entries):
-        own = {e["rival"]: e for e in entries if e["target"] == target}
-        lines.append(row([target, *(cell(own.get(rival), "runs") for rival in RIVALS)]))
-    pooled = {e["rival"]: e for e in entries if e["target"] == "pooled"}
-    lines.append(row(["pooled, over rows too", *(cell(pooled.get(rival), "rows") for rival in RIVALS)]))
+    pairs = list(dict.fromkeys(arms_of(e) for e in entries))
+    lines = [row(["target", *(f"{ours} - {rival}" for ours, rival in pairs)]), "|---|" + "---:|" * len(pairs)]
+    targets = dict.fromkeys(e["target"] for e in entries)
+    for target in [*(t for t in targets if t != "pooled"), "pooled"]:
+        own = {arms_of(e): e for e in entries if e["target"] == target}
+        lines.append(row([target, *(cell(own.get(pair), "runs") for pair in pairs)]))
+    pooled = {arms_of(e): e for e in entries if e["target"] == "pooled"}
+    lines.append(row(["pooled, over rows too", *(cell(pooled.get(pair), "rows") for pair in pairs)]))
     return lines
+
+
+def arms_of(entry: dict[str, Any]) -> tuple[str, str]:
+    """Return the two arms of a difference."""
+    return entry.get("ours", "glider"), entry["rival"]
 
 
 def cell(entry: dict[str, Any] | None, kind: str) -> str:
@@ -60,11 +65,14 @@ def cell(entry: dict[str, Any] | None, kind: str) -> str:
     return f"{mean} [{1e3 * low:+.2f}, {1e3 * high:+.2f}]"
 
 
-def crosses(result: dict[str, Any]) -> list[str]:
-    """Return the table of the crosses picked: on how many seeds, and their mean rank in the report of detection."""
+def crosses(result: dict[str, Any], arm: str) -> list[str]:
+    """Return the table of the crosses of an arm: on how many seeds, and their mean rank in the report of detection."""
     found: dict[tuple[str, ...], list[int]] = {}
     for selection in result["selections"].values():
-        for fields, rank in zip(selection["arms"]["glider"], selection["ranks"], strict=True):
+        if arm not in selection["arms"]:
+            continue
+        ranks = selection.get(arm, selection)["ranks"]
+        for fields, rank in zip(selection["arms"][arm], ranks, strict=True):
             found.setdefault(tuple(fields), []).append(rank)
     lines = [row(["cross", "seeds", "mean rank in detection"]), "|---|---:|---:|"]
     ranked = sorted(found.items(), key=lambda item: (-len(item[1]), sum(item[1]) / len(item[1])))
@@ -85,7 +93,9 @@ def tables(name: str, kind: str) -> list[str]:
     if kind in {"auc", "log_loss"}:
         return differences(result, kind)
     if kind == "crosses":
-        return crosses(result)
+        return crosses(result, "glider")
+    if kind == "autoint":
+        return crosses(result, "autoint")
     raise ValueError(f"no table {kind!r}")
 
 
