@@ -162,4 +162,4 @@ def _without_crosses(model: Any, crosses: CrossFeatures, names: list[str]) -> An
     columns = CrossColumns(dict(zip(crosses.names, names, strict=True)), name="cross_columns")(ids)
     every = {**inputs, **dict(zip(names, columns, strict=True))}
     taken = tf.nest.pack_sequence_as(model.input, [every[name] for name in model.input_names])
-    return tf_keras.Model(list(inputs.values()), model(taken), name=f"{model.name}_with_crosses")
+    return tf_keras.Model(list(inputs.values()), model(taken), name=f"crossed_{model.name}")

@@ -102,6 +102,7 @@ def test_a_frozen_base_stays_as_it_is():
 @pytest.mark.parametrize(
     ("name", "suffix"), [("DeepFM", ".keras"), ("DIFM", ".keras"), ("FGCNN", ".keras"), ("EDCN", ".h5")]
 )
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
 def test_files_hold_the_target_also_where_deepctrs_own_do_not(name, suffix, tmp_path):
     frame = dz.frame_of(name)
     target = dz.trained(injected(dz.built(name), dz.crosses_of(name)), frame, steps=1)
