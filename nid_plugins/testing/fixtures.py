@@ -51,9 +51,9 @@ class Fixtures(AdapterCase):
         return click_log(dense=self.dense)
 
     @pytest.fixture
-    def source(self, log: ClickLog) -> Any:
+    def source(self, log: ClickLog) -> Iterator[Any]:
         """The model under test, trained a few steps. Tests leave it as it is: that they can is what they test."""
-        return self._once("source", lambda: self.trained(self.model_of(log), log))
+        yield from self._lent("source", lambda: self.trained(self.model_of(log), log))
 
     @classmethod
     def teardown_class(cls) -> None:
@@ -136,6 +136,14 @@ class Fixtures(AdapterCase):
     def _dice(self) -> Any:
         legacy = np.random.get_state()  # noqa: NPY002 - what a careless adapter would touch
         return frozen({"framework": self.random_state(), "random": random.getstate(), "numpy": legacy})
+
+    def _lent(self, what: str, make: Callable[[], Any]) -> Iterator[Any]:
+        """Yield a model made once a class; one that comes back changed is not lent again, or it would hide the change."""
+        model = self._once(what, make)
+        before = frozen(self.state(model))
+        yield model
+        if differs(before, frozen(self.state(model))) is not None:
+            self._made.pop((type(self), what), None)
 
     def _once(self, what: str, make: Callable[[], Any]) -> Any:
         key = (type(self), what)

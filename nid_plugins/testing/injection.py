@@ -13,6 +13,7 @@ from nid_plugins.plugins import get_manager
 from nid_plugins.testing.fixtures import BATCH, Fixtures, seen
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from nid_plugins.testing.log import ClickLog
@@ -24,11 +25,14 @@ class Injection(Fixtures):
     """Models with crosses."""
 
     @pytest.fixture
-    def target(self, mode: str, source: Any, log: ClickLog) -> Any:
+    def target(self, mode: str, source: Any, log: ClickLog) -> Iterator[Any]:
         """An injected model, trained a few steps, or None where the mode is not supported. Tests leave it as it is."""
         if self.refused(mode, source, log):
-            return None
-        return self._once(f"target {mode}", lambda: self.trained(self.injected(mode, source, log), log, 3))
+            yield None
+            return
+        yield from self._lent(
+            f"target {mode}", lambda: self.trained(self.injected(mode, source, log), log, 3)
+        )
 
     def test_residual_injection_is_exact_at_the_start(self, source: Any, log: ClickLog) -> None:
         """The framework's own prediction, of many rows and of one, is the model's to the last bit."""
