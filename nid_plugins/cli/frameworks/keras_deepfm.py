@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from nid_plugins.schema import FeatureSchema, Field
 
 
-def deepfm(schema: FeatureSchema, recipe: Recipe, seed: int) -> Any:
+def deepfm(schema: FeatureSchema, recipe: Recipe, seed: int, *, again: bool = False) -> Any:
     """Return a model with a linear part, products of every two embeddings, and an MLP; it returns probabilities.
 
     Args:
         schema: The fields. Each is an input of shape (n,): ids int32, dense values float32.
         recipe: Sizes, dropout and penalty.
         seed: Of the initial weights.
+        again: Whether it was tried before.
 
     Raises:
         SchemaError: Keras cannot take a field of this name.
@@ -31,11 +32,14 @@ def deepfm(schema: FeatureSchema, recipe: Recipe, seed: int) -> Any:
     linear, deep = [], []
     if schema.sparse:
         ids = [(field, inputs[field.name]) for field in schema.sparse]
-        embedded = ops.stack([_embedding(field, recipe.dim, recipe)(x) for field, x in ids], axis=1)
+        flat = ops.concatenate([_embedding(field, recipe.dim, recipe)(x) for field, x in ids], axis=1)
+        # Keras runs what is independent in an order that differs from run to run. No output goes to more than two places
+        # here, so that the sum of their gradients does not.
+        embedded = ops.reshape(flat, (-1, len(ids), recipe.dim))
         pairs = ops.square(ops.sum(embedded, axis=1)) - ops.sum(ops.square(embedded), axis=1)
         linear.append(0.5 * ops.sum(pairs, axis=1, keepdims=True))
         linear.extend(_embedding(field, 1)(x) for field, x in ids)
-        deep.append(layers.Flatten()(embedded))
+        deep.append(flat)
     if schema.dense:
         dense = ops.stack([inputs[field.name] for field in schema.dense], axis=1)
         linear.append(layers.Dense(1)(dense))
@@ -43,12 +47,17 @@ def deepfm(schema: FeatureSchema, recipe: Recipe, seed: int) -> Any:
     hidden = ops.concatenate(deep, axis=1)
     for width in recipe.hidden:
         hidden = layers.Dropout(recipe.dropout)(layers.Dense(width, activation="relu")(hidden))
-    logit = layers.Add()([layers.Dense(1, use_bias=False)(hidden), *linear])
+    # One sum over a list: TensorFlow would regroup a chain of additions.
+    parts = ops.concatenate([layers.Dense(1, use_bias=False)(hidden), *linear], axis=1)
+    logit = ops.sum(parts, axis=1, keepdims=True)
     probability = layers.Activation("sigmoid")(logit)
     try:
         return keras.Model(inputs, probability)
-    except ValueError as error:  # inputs share their names with layers
-        raise _unfit(error) from error
+    except ValueError as error:
+        # Keras names layers by their kind, and a field may have that name. The second of a kind is numbered.
+        if again:
+            raise _unfit(error) from error
+        return deepfm(schema, recipe, seed, again=True)
 
 
 def _input(field: Field) -> Any:

@@ -23,30 +23,38 @@ print(json.dumps([[result.exit_code, result.output] for result in results]))
 """
 
 
-@pytest.fixture(scope="module")
-def demos(tmp_path_factory):
-    """Three runs in one process: importing TensorFlow takes seconds."""
-    folder = tmp_path_factory.mktemp("demo")
-    lines = [f"{i % 3 == 0:d},{i % 3},{i * 7 % 5},{i / 2}" for i in range(600)]
-    (folder / "log.csv").write_text("click,shop id,sum,price\n" + "\n".join(lines) + "\n", encoding="utf-8")
-    (folder / "bad.csv").write_text("click,a/b\n" + "0,1\n1,2\n" * 30, encoding="utf-8")
-    read = ["--label", "click", "--framework", "keras", *SMALL]
-    runs = [
-        ["demo", "--framework", "keras", "--rows", "12000", *SMALL, "--out", str(folder / "out")],
-        ["demo", "--data", str(folder / "log.csv"), *read],
-        ["demo", "--data", str(folder / "bad.csv"), *read],
-        ["demo", "--framework", "deepctr", "--rows", "1000"],
-    ]
+def in_a_process(runs, hash_seed):
+    """Return standard error, and exit code and output of several commands: importing TensorFlow takes seconds."""
     unset = ("TF_CPP_MIN_LOG_LEVEL", "TF_USE_LEGACY_KERAS", "KERAS_BACKEND")
     done = subprocess.run(
         [sys.executable, "-c", RUNS, json.dumps(runs)],
         capture_output=True,
         text=True,
         check=False,
-        env={name: value for name, value in os.environ.items() if name not in unset},
+        env={name: value for name, value in os.environ.items() if name not in unset}
+        | {"PYTHONHASHSEED": hash_seed},
     )
     assert done.returncode == 0, done.stderr
-    return folder, done.stderr, json.loads(done.stdout)
+    return done.stderr, json.loads(done.stdout)
+
+
+def read(path, *more):
+    return ["demo", "--data", str(path), "--label", "click", "--framework", "keras", *SMALL, *more]
+
+
+@pytest.fixture(scope="module")
+def demos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    lines = [f"{i * i % 5 == 1:d},{i % 3},{i * 7 % 5},{i / 2}" for i in range(600)]
+    (folder / "log.csv").write_text("click,shop id,sum,price\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "bad.csv").write_text("click,a/b\n" + "0,1\n1,2\n" * 30, encoding="utf-8")
+    runs = [
+        ["demo", "--framework", "keras", "--rows", "12000", *SMALL, "--out", str(folder / "out")],
+        read(folder / "log.csv", "--out", str(folder / "csv")),
+        read(folder / "bad.csv"),
+        ["demo", "--framework", "deepctr", "--rows", "1000"],
+    ]
+    return folder, *in_a_process(runs, "0")
 
 
 def test_the_demo_tells_the_whole_story_and_saves_it(demos):
@@ -72,6 +80,14 @@ def test_a_csv_is_read_and_trained_on(demos):
     assert code == 0, output
     assert "600 rows, 2 categorical fields" in output
     assert "Detect" in output
+
+
+def test_the_same_seed_gives_the_same_model_in_another_process(demos):
+    folder, *_ = demos
+    _, ((code, output),) = in_a_process([read(folder / "log.csv", "--out", str(folder / "again"))], "1")
+    assert code == 0, output
+    first, again = ((folder / name / "results.json").read_bytes() for name in ("csv", "again"))
+    assert first == again
 
 
 def test_a_name_keras_cannot_take_is_said_in_one_line(demos):
