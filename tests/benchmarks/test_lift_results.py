@@ -68,6 +68,26 @@ def test_summary_holds_an_interval_over_rows_around_the_mean() -> None:
     assert 0 < low < pooled[0]["mean"] < high
 
 
+def test_autoints_crosses_are_set_against_the_base_and_the_glider_arm() -> None:
+    rng = np.random.default_rng(0)
+    labels = {seed: (rng.random(200) < 0.5).astype(np.float64) for seed in (0, 1, 2)}
+    extra = [run("WDL", "autoint", seed, 0.75 + 0.01 * seed) for seed in labels]
+    logits = {(r["target"], r["arm"], r["seed"]): rng.normal(size=200) for r in RUNS + extra}
+    found = collect.summarise(RUNS + extra, labels, logits, shared=False)["differences"]
+    pooled = {report.arms_of(e): e["mean"] for e in found if e["target"] == "pooled" and e["metric"] == "auc"}
+    assert pooled["autoint", "base"] == pytest.approx(0.05)
+    assert pooled["glider", "autoint"] == pytest.approx(-0.02)  # of WDL alone, which has both
+    header, _, *lines = report.differences({"summary": {"differences": found}}, "auc")
+    assert header == "| target | glider - base | glider - autoint | autoint - base |"
+    assert [line.split(" | ")[0] for line in lines] == [
+        "| DCN",
+        "| WDL",
+        "| pooled",
+        "| pooled, over rows too",
+    ]
+    assert lines[0].endswith(" |  |  |")  # no such runs
+
+
 def test_a_recipe_is_chosen_on_the_splits_all_recipes_ran_on() -> None:
     def tried(seed: int, recipe: int, loss: float) -> dict[str, Any]:
         return {
@@ -84,5 +104,5 @@ def test_a_recipe_is_chosen_on_the_splits_all_recipes_ran_on() -> None:
 
 def test_document_is_in_step_with_the_results() -> None:
     text = report.DOCUMENT.read_text("utf-8")
-    assert "<!-- table amazon auc -->" in text
+    assert all(f"<!-- table {name} auc -->" in text for name in ("amazon", "criteo", "deepctr_amazon"))
     assert report.refreshed(text) == text
