@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))  # what tests import: they are not a package
+
 EXAMPLE = Path(__file__).parents[1] / "plugins" / "nid_minifm"
 
 
