@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
-from types import MappingProxyType, SimpleNamespace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,16 +12,7 @@ import tensorflow as tf
 
 from nid_plugins.crosses import CrossFeatures
 from nid_plugins.crosses.keys import GOLDEN
-from nid_plugins.crosses.perfect_hash import (
-    BUCKET_SHIFT,
-    ROUND_1,
-    ROUND_2,
-    SHIFT_1,
-    SHIFT_2,
-    hash_tables,
-    layout,
-    table_sizes,
-)
+from nid_plugins.crosses.lookup import PLACE_SHIFT, LookupGroup, tables_of
 from nid_plugins.crosses.plan import CrossPlan
 from nid_plugins.errors import FrameError
 
@@ -32,7 +22,6 @@ if TYPE_CHECKING:
 _GOLDEN = GOLDEN - 2**64
 _MULTIPLIER_1 = 0xBF58476D1CE4E5B9 - 2**64
 _MULTIPLIER_2 = 0x94D049BB133111EB - 2**64
-_TABLES = ("salt", "displacement", "slot_key", "slot_id")
 
 # The layers' classes are only known once a Keras is chosen; to the type checker the mixins below are plain classes.
 _Layer: Any = object
@@ -82,36 +71,24 @@ class CrossIdsMixin(_Layer):  # type: ignore[misc]
         self.fields = self._plan.fields
 
     def build(self, input_shape: Any = None) -> None:
-        """Make the weights: the perfect hash of the vocabularies, and the bin edges."""
-        plan = self._plan
-        buckets, slots = np.array([table_sizes(size) for size in plan.sizes], np.int64).sum(axis=0)
-        shapes = {
-            "salt": (len(plan.names), 1),
-            "displacement": (buckets,),
-            "slot_key": (slots,),
-            "slot_id": (slots,),
-        }
-        values: dict[str, Any] = {}
-        if self._fitted is not None:
-            tables = hash_tables([cross.keys for cross in self._fitted.crosses])
-            values = {field.name: getattr(tables, field.name) for field in fields(tables)}
-            values["edge_bits"] = plan.edge_table(self._fitted.edges).view(np.int32)
-            self._fitted = None
-        for name in _TABLES:
-            dtype = "int64" if name in {"salt", "slot_key"} else "int32"
-            setattr(self, name, self._constant(name, shapes[name], dtype, values.get(name)))
+        """Make the weights: the lookup tables of the vocabularies, and the bin edges."""
+        plan, fitted = self._plan, self._fitted
+        for group in plan.groups:
+            values = {} if fitted is None else tables_of(group, fitted.crosses)
+            for name, (shape, dtype) in group.shapes().items():
+                own = f"{group.kind}_{name}"
+                setattr(self, own, self._constant(own, shape, dtype, values.get(name)))
         if plan.dense:
             # As bits: what is not a float is not cast by mixed precision either.
-            shape = (len(plan.dense), plan.longest_edges)
-            self.edge_bits = self._constant("edge_bits", shape, "int32", values.get("edge_bits"))
-        self._layout = SimpleNamespace(**layout(plan.sizes))
+            bits = None if fitted is None else plan.edge_table(fitted.edges).view(np.int32)
+            self.edge_bits = self._constant("edge_bits", (len(plan.dense), plan.longest_edges), "int32", bits)
+        self._fitted = None
         self.built = True
 
     def _constant(self, name: str, shape: Any, dtype: str, value: Any) -> Any:
         def initial(shape: Any, dtype: Any = None, **_: Any) -> tf.Tensor:
             return tf.zeros(shape, dtype) if value is None else tf.constant(value, dtype)
 
-        shape = tuple(int(size) for size in shape)
         return self.add_weight(name=name, shape=shape, dtype=dtype, initializer=initial, trainable=False)
 
     def call(self, inputs: Any) -> tf.Tensor:
@@ -124,53 +101,81 @@ class CrossIdsMixin(_Layer):  # type: ignore[misc]
 
     def cross_ids(self, inputs: tf.Tensor | Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Return cross ids, shape (n, K), int32."""
+        first = np.cumsum([0, *self.sizes[:-1]]).astype(np.int32)
+        # Row 0 of the table stands for all that is unknown.
+        return tf.maximum(tf.transpose(self.table_rows(inputs)) - first, 0)
+
+    def table_rows(self, inputs: tf.Tensor | Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Return rows of one table of all crosses' embeddings, shape (K, n), int32; 0 is that of the unknown."""
         plan = self._plan
-        ids, known = [], []
+        ids = self._ids(inputs)
+        if plan.padded:
+            ids = tf.pad(ids, [[0, 1], [0, 0]])
+        rows = _joined([self._rows_of(group, ids) for group in plan.groups])
+        return rows if plan.order is None else tf.gather(rows, plan.order)
+
+    def _ids(self, inputs: Any) -> tf.Tensor:
+        """Return the member ids, shape (fields, n); that of a missing value is the field's size."""
+        plan, parts = self._plan, []
+        dtype = tf.int32 if plan.narrow_ids else tf.int64
         if plan.sparse:
             values = self._values(inputs, plan.sparse)
-            whole = tf.cast(values, tf.int64)
-            inside = (whole >= 0) & (whole < plan.cardinalities)
+            # In 32 bits where these hold every id there is: half the work.
+            small = values.dtype == tf.int32 and plan.narrow_ids
+            whole = values if small else tf.cast(values, tf.int64)
+            inside = (whole >= 0) & (whole < plan.cardinalities.astype(whole.dtype.name))
             if values.dtype.is_floating:
                 # NaN and what is beyond int64 become arbitrary integers, which are not equal to the value.
-                inside &= tf.cast(whole, values.dtype) == values
-                inside &= tf.abs(values) < 2.0**62
-            ids.append(whole)
-            known.append(inside)
+                inside &= (tf.cast(whole, values.dtype) == values) & (tf.abs(values) < 2.0**62)
+            parts.append(tf.where(inside, tf.cast(whole, dtype), plan.cardinalities.astype(dtype.name)))
         if plan.dense:
             values = tf.cast(self._values(inputs, plan.dense), tf.float32)
-            bins = tf.searchsorted(
-                tf.bitcast(tensor_of(self.edge_bits), tf.float32), values, side="right", out_type=tf.int64
+            edges, counts = (
+                tf.bitcast(tensor_of(self.edge_bits), tf.float32),
+                plan.edge_counts.astype(dtype.name),
             )
-            ids.append(tf.minimum(bins, plan.edge_counts) if plan.ragged else bins)
-            known.append(tf.logical_not(tf.math.is_nan(values)))
-        # Ids of unknown values are arbitrary: their keys are looked up in vain and masked at the end.
-        return tf.transpose(self._crossed(_joined(ids), _joined(known)))
+            bins = tf.searchsorted(edges, values, side="right", out_type=dtype)
+            bins = tf.minimum(bins, counts) if plan.ragged else bins
+            parts.append(tf.where(tf.math.is_nan(values), counts + 1, bins))
+        return _joined(parts)
 
-    def _crossed(self, ids: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
-        plan = self._plan
-        if plan.padded:  # crosses of fewer members than the longest: a last member that is always id 0
-            ids = tf.pad(ids, [[0, 1], [0, 0]])
-            known = tf.pad(known, [[0, 1], [0, 0]], constant_values=True)
-        keys, valid = None, None
-        for member, stride in zip(plan.members, plan.strides, strict=True):
-            own, there = tf.gather(ids, member), tf.gather(known, member)
-            part = own if (stride == 1).all() else own * stride
-            keys = part if keys is None else keys + part
-            valid = there if valid is None else valid & there
-        if plan.mixed:
-            mixed = tf.stack([_mixed_key(ids, members) for members in plan.mixed])
-            keys = tf.gather(tf.concat([keys, mixed], axis=0), plan.order)
-        return tf.where(valid, self._looked_up(keys), 0)
+    def _rows_of(self, group: LookupGroup, ids: tf.Tensor) -> tf.Tensor:
+        """Return the rows of one group, (k, n) int32; see :mod:`nid_plugins.crosses.lookup`."""
+        table = {name: tensor_of(getattr(self, f"{group.kind}_{name}")) for name in group.shapes()}
+        narrow = group.kind == "narrow"
+        code = self._code(group, ids, table["multiplier"])
+        word = code if narrow else tf.cast(_shift(code, 32), tf.int32)
+        place = tf.bitwise.bitwise_xor(word, _shift(code, PLACE_SHIFT) if narrow else tf.cast(code, tf.int32))
+        bucket = tf.bitwise.bitwise_and(tf.bitwise.right_shift(word, group.bucket_shift), group.bucket_mask)
+        moved = tf.gather(table["displacement"], bucket + group.bucket_start)
+        slot = (
+            tf.bitwise.bitwise_xor(tf.bitwise.bitwise_and(place, group.slot_mask), moved) + group.slot_start
+        )
+        if narrow:
+            entry = tf.gather(table["entry"], slot)
+            found, rows = tf.cast(_shift(entry, 32), tf.int32), tf.cast(entry, tf.int32)
+        else:
+            found, rows = tf.gather(table["slot_code"], slot), tf.gather(table["slot_row"], slot)
+        rows = tf.where(tf.equal(found, code), rows, 0)
+        if group.kind == "masked":
+            sizes = (
+                np.append(self._plan.field_sizes, [[2]], axis=0)
+                if self._plan.padded
+                else self._plan.field_sizes
+            )
+            known = tf.gather(ids < sizes, group.members)
+            rows = tf.where(tf.reduce_all(known, axis=0), rows, 0)
+        return rows
 
-    def _looked_up(self, keys: tf.Tensor) -> tf.Tensor:
-        """Return the ids of keys, (K, n) int64, as int32; 0 where a cross does not have the key."""
-        at = self._layout
-        mixed = _mix(keys + tensor_of(self.salt))
-        bucket = (_shift(mixed, BUCKET_SHIFT) & at.bucket_mask) + at.bucket_start
-        moved = tf.cast(tf.gather(tensor_of(self.displacement), bucket), tf.int64)
-        slot = tf.bitwise.bitwise_xor(mixed & at.slot_mask, moved) + at.slot_start
-        found = tf.equal(tf.gather(tensor_of(self.slot_key), slot), keys)
-        return tf.where(found, tf.gather(tensor_of(self.slot_id), slot), 0)
+    def _code(self, group: LookupGroup, ids: tf.Tensor, multiplier: tf.Tensor) -> tf.Tensor:
+        if group.kind == "mixed":
+            ids = tf.cast(ids, tf.int64)
+            return tf.stack([_mixed_key(ids, members) for members in self._plan.mixed]) * multiplier[0]
+        code = None
+        for r, members in enumerate(group.members):
+            part = tf.cast(tf.gather(ids, members), multiplier.dtype) * multiplier[r]
+            code = part if code is None else code + part
+        return code
 
     def _values(self, inputs: tf.Tensor | Mapping[str, tf.Tensor], names: Sequence[str]) -> tf.Tensor:
         """Return the fields' values, shape (fields, n)."""
@@ -188,10 +193,14 @@ class CrossIdsMixin(_Layer):  # type: ignore[misc]
         columns = [column_of(inputs, name) for name in names]
         kinds = {column.dtype for column in columns}
         if len(kinds) > 1:
-            # Stacking wants one dtype, and that of one might round the ids of another.
+            # Side by side they have one dtype, and that of one might round the ids of another.
             integers = all(kind.is_integer for kind in kinds)
             columns = [tf.cast(column, tf.int64 if integers else tf.float64) for column in columns]
-        return tf.stack(columns)
+        if all(column.shape.rank == 2 for column in columns):
+            return tf.transpose(tf.concat(columns, axis=1))
+        return tf.stack(
+            [column if column.shape.rank == 1 else tf.squeeze(column, axis=1) for column in columns]
+        )
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         """Return the shape of the ids, (n, K)."""
@@ -223,7 +232,7 @@ def rows_of(input_shape: Any) -> int | None:
 
 
 def column_of(columns: Mapping[str, Any], name: str) -> tf.Tensor:
-    """Return a field's values, shape (n,).
+    """Return a field's values, shape (n,) or (n, 1).
 
     Raises:
         FrameError: The column is missing or not one number a row.
@@ -240,9 +249,7 @@ def column_of(columns: Mapping[str, Any], name: str) -> tf.Tensor:
         raise FrameError(
             "a member of a cross must be a number", field=name, received=f"dtype {column.dtype.name}"
         )
-    if column.shape.rank == 2 and column.shape[1] == 1:
-        return tf.squeeze(column, axis=1)
-    if column.shape.rank != 1:
+    if column.shape.rank != 1 and (column.shape.rank != 2 or column.shape[1] != 1):
         raise FrameError(
             "a member of a cross must be one value a row",
             field=name,
@@ -254,12 +261,6 @@ def column_of(columns: Mapping[str, Any], name: str) -> tf.Tensor:
 
 def _joined(parts: list[tf.Tensor]) -> tf.Tensor:
     return parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)
-
-
-def _mix(x: tf.Tensor) -> tf.Tensor:
-    x *= ROUND_1
-    x = tf.bitwise.bitwise_xor(x, _shift(x, SHIFT_1)) * ROUND_2
-    return tf.bitwise.bitwise_xor(x, _shift(x, SHIFT_2))
 
 
 def _mixed_key(ids: tf.Tensor, members: tuple[int, ...]) -> tf.Tensor:
@@ -277,7 +278,7 @@ def _mix64(x: tf.Tensor) -> tf.Tensor:
 
 
 def _shift(x: tf.Tensor, bits: int) -> tf.Tensor:
-    return tf.bitwise.right_shift(x, tf.constant(bits, tf.int64))
+    return tf.bitwise.right_shift(x, tf.constant(bits, x.dtype))
 
 
 def _logical_shift(x: tf.Tensor, bits: int) -> tf.Tensor:

@@ -88,17 +88,18 @@ class CrossEmbeddingMixin(CrossIdsMixin):
                 table[start : start + self.sizes[k]] = self._options.embeddings[name][1:]
         return tf.constant(table, dtype)
 
-    def call(self, inputs: Any) -> tf.Tensor:
+    def call(self, inputs: Any, training: bool | None = None) -> tf.Tensor:
         """Return embeddings, shape (n, K, dim)."""
-        return self.embedded(inputs)
+        return self.embedded(inputs, training)
 
-    def embedded(self, inputs: Any) -> tf.Tensor:
+    def embedded(self, inputs: Any, training: bool | None = None) -> tf.Tensor:
         """Return embeddings, shape (n, K, dim)."""
-        ids = tf.cast(self.cross_ids(inputs), tf.int64)
-        known = ids > 0
-        found = tf.gather(tensor_of(self.table), tf.where(known, ids + self._offsets, 0))
+        rows = tf.transpose(self.table_rows(inputs))
+        found = tf.gather(tensor_of(self.table), rows)
+        if training is False:
+            return found
         # Of zeros, but not without a gradient: row 0 must not learn.
-        return found * tf.cast(known, found.dtype)[:, :, None]
+        return found * tf.cast(rows > 0, found.dtype)[:, :, None]
 
     def cross_embeddings(self) -> dict[str, npt.NDArray[np.float32]]:
         """Return a copy of the embeddings of each cross, shape (V + 1, dim), float32; row 0 is zero."""
@@ -217,7 +218,7 @@ class CrossTowerMixin(CrossEmbeddingMixin):
 
     def call(self, inputs: Any, training: bool | None = None) -> tf.Tensor:
         """Return delta, shape (n, 1)."""
-        found = self.embedded(inputs)
+        found = self.embedded(inputs, training)
         wide = tf.reshape(found, [-1, len(self.names) * self.dim])
         if self.dropout is not None:
             wide = self.dropout(wide, training=training)

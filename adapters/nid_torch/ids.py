@@ -6,10 +6,10 @@ import json
 import zlib
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nid_plugins.crosses.keys import GOLDEN
 from nid_plugins.crosses.plan import CrossPlan
 from nid_plugins.errors import FrameError
 from nid_torch.lookup import KeyLookup
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nid_plugins.crosses import CrossFeatures
-
-_GOLDEN = GOLDEN - 2**64
-_MULTIPLIER_1 = 0xBF58476D1CE4E5B9 - 2**64
-_MULTIPLIER_2 = 0x94D049BB133111EB - 2**64
 
 
 class CrossIds(nn.Module):
@@ -56,9 +52,7 @@ class CrossIds(nn.Module):
     cardinalities: Tensor
     sparse_at: Tensor
     dense_at: Tensor
-    members: Tensor
-    strides: Tensor
-    order: Tensor
+    first_rows: Tensor
 
     def __init__(self, crosses: CrossFeatures, columns: Mapping[str, int] | None = None) -> None:
         super().__init__()
@@ -68,19 +62,18 @@ class CrossIds(nn.Module):
         self.sizes = plan.sizes
         self.fields = plan.fields
         self._sparse, self._dense = plan.sparse, plan.dense
-        self._padded, self._mixed, self._ragged = plan.padded, plan.mixed, plan.ragged
+        self._padded, self._ragged = plan.padded, plan.ragged
+        self._narrow = plan.narrow_ids
         self._width = 1 + max(at[name] for name in plan.fields)
-        self.lookup = KeyLookup([cross.keys for cross in crosses.crosses])
+        self.lookup = KeyLookup(crosses, plan)
         self._buffer("cardinalities", plan.cardinalities)
+        self._buffer("first_rows", np.cumsum([0, *plan.sizes[:-1]]).reshape(-1, 1))
         self._buffer("sparse_at", [at[name] for name in plan.sparse])
         self._buffer("dense_at", [at[name] for name in plan.dense])
         # Kept as bits: .half() or .double() on the model must not move an edge.
         bits = torch.from_numpy(plan.edge_table(crosses.edges)).view(torch.int32)
         self.register_buffer("edge_bits", bits)
         self._buffer("edge_counts", plan.edge_counts)
-        self._buffer("members", plan.members)
-        self._buffer("strides", plan.strides)
-        self._buffer("order", plan.order)
         self.register_buffer("signature", torch.tensor(_signature(crosses)))
 
     def forward(self, inputs: Tensor | Mapping[str, Tensor]) -> Tensor:
@@ -89,7 +82,22 @@ class CrossIds(nn.Module):
         Raises:
             FrameError: A member's column is missing or not one value a row.
         """
-        ids, known = [], []
+        ids: Tensor = (self.rows(inputs) - self.first_rows.to(torch.int32)).clamp_(min=0).t()
+        return ids
+
+    def rows(self, inputs: Tensor | Mapping[str, Tensor]) -> Tensor:
+        """Return rows of one table of all crosses' embeddings, shape (K, n), int32; 0 is that of the unknown.
+
+        Raises:
+            FrameError: As for :meth:`forward`.
+        """
+        found: Tensor = self.lookup(self._member_ids(inputs))
+        return found
+
+    def _member_ids(self, inputs: Tensor | Mapping[str, Tensor]) -> Tensor:
+        """Return member ids, shape (fields, n); that of a missing value is the field's size."""
+        parts = []
+        dtype = torch.int32 if self._narrow else torch.int64
         if self._sparse:
             values = self._values(inputs, self._sparse, self.sparse_at)
             # Compared as integers: as a float32 the cardinality would be rounded, and the last ids be taken for unknown.
@@ -97,31 +105,15 @@ class CrossIds(nn.Module):
             inside = (whole >= 0) & (whole < self.cardinalities)
             if values.is_floating_point():
                 inside &= values == whole  # neither a fraction nor NaN nor infinity
-            ids.append(whole)
-            known.append(inside)
+            parts.append(torch.where(inside, whole, self.cardinalities).to(dtype))
         if self._dense:
             values = self._values(inputs, self._dense, self.dense_at).to(torch.float32)
             bins = torch.searchsorted(self.edge_bits.view(torch.float32), values, right=True)
-            ids.append(torch.minimum(bins, self.edge_counts) if self._ragged else bins)
-            known.append(~values.isnan())
-        # Ids of unknown values are arbitrary: their keys are looked up in vain and masked at the end.
-        return self._crossed(_joined(ids), _joined(known)).t()
-
-    def _crossed(self, ids: Tensor, known: Tensor) -> Tensor:
-        if self._padded:  # crosses of fewer members than the largest: a last member that is always id 0
-            ids, known = (
-                nn.functional.pad(part, (0, 0, 0, 1), value=v) for part, v in ((ids, 0), (known, True))
-            )
-        keys = ids.index_select(0, self.members[0]) * self.strides[0]
-        valid = known.index_select(0, self.members[0])
-        for member, stride in zip(self.members[1:], self.strides[1:], strict=True):
-            keys = keys.add_(ids.index_select(0, member) * stride)
-            valid = valid & known.index_select(0, member)
-        if self._mixed:
-            mixed = [_mixed_key(ids, members) for members in self._mixed]
-            keys = torch.cat([keys, torch.stack(mixed)]).index_select(0, self.order)
-        found: Tensor = self.lookup(keys)
-        return found * valid
+            bins = torch.minimum(bins, self.edge_counts) if self._ragged else bins
+            parts.append(torch.where(values.isnan(), self.edge_counts + 1, bins).to(dtype))
+        if self._padded:  # the last member of crosses shorter than the longest
+            parts.append(parts[0].new_zeros(1, parts[0].shape[1]))
+        return _joined(parts)
 
     def _values(self, inputs: Tensor | Mapping[str, Tensor], names: tuple[str, ...], at: Tensor) -> Tensor:
         """Return the fields' values, shape (fields, n): rows of a field are contiguous."""
@@ -196,21 +188,3 @@ def _column(columns: Mapping[str, Tensor], name: str) -> Tensor:
 
 def _joined(parts: list[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-
-def _mixed_key(ids: Tensor, members: tuple[int, ...]) -> Tensor:
-    key = torch.zeros_like(ids[0])
-    for member in members:
-        key = _mix64(key + ids[member] + _GOLDEN)
-    return key
-
-
-def _mix64(x: Tensor) -> Tensor:
-    # torch has no unsigned 64-bit shift: shift with the sign, then mask it away. Products wrap round modulo 2**64.
-    x = (x ^ _logical_shift(x, 30)) * _MULTIPLIER_1
-    x = (x ^ _logical_shift(x, 27)) * _MULTIPLIER_2
-    return x ^ _logical_shift(x, 31)
-
-
-def _logical_shift(x: Tensor, bits: int) -> Tensor:
-    return (x >> bits) & ((1 << (64 - bits)) - 1)

@@ -51,7 +51,10 @@ class CrossEmbedding(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return embeddings, shape (n, K, dim)."""
-        rows = (ids + self.offsets) * (ids > 0)
+        return self.of_rows((ids + self.offsets) * (ids > 0))
+
+    def of_rows(self, rows: Tensor) -> Tensor:
+        """Return embeddings for rows of the table, shape (n, K), as :meth:`nid_torch.ids.CrossIds.rows` gives them."""
         return nn.functional.embedding(rows, self.weight, padding_idx=0)
 
     @torch.no_grad()
@@ -148,7 +151,7 @@ class CrossTower(nn.Module):
 
     def forward(self, inputs: Tensor | Mapping[str, Tensor]) -> Tensor:
         """Return delta, shape (n, 1)."""
-        wide = self.dropout(self.embedding(self.ids(inputs)).flatten(1))
+        wide = self.dropout(self.embedding.of_rows(self.ids.rows(inputs).t()).flatten(1))
         delta: Tensor = self.projection(wide)
         return delta + self.mlp(wide) if len(self.mlp) else delta
 

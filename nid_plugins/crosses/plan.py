@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nid_plugins.crosses.lookup import LookupGroup, groups_of
 from nid_plugins.errors import SchemaError, SettingError
 from nid_plugins.schema import FeatureSchema
 
@@ -22,10 +22,7 @@ Int64Array = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class CrossPlan:
-    """Crosses without their vocabulary and bins, ready to be computed row by row.
-
-    Member ids stand in the order of :attr:`fields`; where crosses differ in length, a further last member that is
-    always 0 fills the shorter ones.
+    """Crosses without their vocabulary and bins, ready to be computed for a batch in a graph.
 
     Attributes:
         names: Names of the crosses, K.
@@ -34,11 +31,9 @@ class CrossPlan:
         dense: Names of the dense ones.
         cardinalities: Of the sparse fields, shape (len(sparse), 1), int64.
         edge_counts: Bin edges of the dense fields, shape (len(dense), 1), int64.
-        members: Position among the fields of each member of each cross, shape (longest, K), int64.
-        strides: What each member's id is multiplied by, shape (longest, K, 1), int64; 0 for mixed crosses.
-        padded: Whether some cross is shorter than the longest.
-        mixed: Positions of the members of each cross with mixed keys.
-        order: Where each cross's key is among (keys of all crosses, mixed keys), shape (K,), int64.
+        groups: Crosses that are computed alike; see :mod:`nid_plugins.crosses.lookup`.
+        mixed: Positions among the fields of the members of each cross with mixed keys.
+        order: Where each cross is among those of all groups, shape (K,); None where that changes nothing.
         spec: The plan as JSON takes it; see :meth:`from_spec`.
     """
 
@@ -48,11 +43,9 @@ class CrossPlan:
     dense: tuple[str, ...]
     cardinalities: Int64Array
     edge_counts: Int64Array
-    members: Int64Array
-    strides: Int64Array
-    padded: bool
+    groups: tuple[LookupGroup, ...]
     mixed: tuple[tuple[int, ...], ...]
-    order: Int64Array
+    order: Int64Array | None
     spec: dict[str, Any]
 
     @property
@@ -64,6 +57,21 @@ class CrossPlan:
     def vocabulary_sizes(self) -> tuple[int, ...]:
         """Vocabulary size V of each cross, by the name it has in ``CrossFeatures``."""
         return self.sizes
+
+    @property
+    def field_sizes(self) -> Int64Array:
+        """Number of ids of each member field, shape (fields, 1), int64; in a graph it is the id of a missing value."""
+        return np.concatenate([self.cardinalities, self.edge_counts + 1])
+
+    @property
+    def padded(self) -> bool:
+        """Whether some group has crosses of several lengths, and so a further last field whose id is always 0."""
+        return any(int(group.members.max()) == len(self.fields) for group in self.groups)
+
+    @property
+    def narrow_ids(self) -> bool:
+        """Whether 32 bits hold every id, that of a missing value included."""
+        return int(self.field_sizes.max(initial=0)) < 2**31
 
     @property
     def longest_edges(self) -> int:
@@ -119,16 +127,8 @@ class CrossPlan:
         sparse = [field for field in schema.sparse if field.name in used]
         dense = tuple(field.name for field in schema.dense if field.name in used)
         position = {name: i for i, name in enumerate((*(field.name for field in sparse), *dense))}
-        longest = max(len(cross["fields"]) for cross in crosses)
-        members = np.full((longest, len(crosses)), len(position), dtype=np.int64)
-        strides = np.zeros((longest, len(crosses), 1), dtype=np.int64)
-        for k, cross in enumerate(crosses):
-            for r, name in enumerate(cross["fields"]):
-                members[r, k] = position[name]
-                # id0 * (s1 * s2 ...) + id1 * (s2 ...) + ...: below 2**63 for an exact cross. Mixed ones use no strides.
-                strides[r, k] = math.prod(cross["sizes"][r + 1 :]) if cross["exact"] else 0
-        # Keys of mixed crosses come after those of all crosses, in place of their meaningless mixed-radix keys.
-        later = iter(range(len(crosses), 2 * len(crosses)))
+        groups = groups_of(crosses, position)
+        order = np.argsort([k for group in groups for k in group.positions], kind="stable")
         return cls(
             names=tuple(cross["name"] for cross in crosses),
             sizes=tuple(int(cross["vocabulary"]) for cross in crosses),
@@ -136,15 +136,11 @@ class CrossPlan:
             dense=dense,
             cardinalities=np.array([[field.cardinality] for field in sparse], np.int64).reshape(-1, 1),
             edge_counts=np.array([[int(spec["edges"][name])] for name in dense], np.int64).reshape(-1, 1),
-            members=members,
-            strides=strides,
-            padded=any(len(cross["fields"]) < longest for cross in crosses),
+            groups=groups,
             mixed=tuple(
                 tuple(position[name] for name in cross["fields"]) for cross in crosses if not cross["exact"]
             ),
-            order=np.array(
-                [k if cross["exact"] else next(later) for k, cross in enumerate(crosses)], np.int64
-            ),
+            order=None if (order == np.arange(len(order))).all() else order,
             spec=dict(spec),
         )
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from nid_torch.ids import CrossIds
-from nid_torch.lookup import KeyLookup
 
 from nid_plugins.crosses import Cross, CrossFeatures
 from nid_plugins.errors import FrameError
@@ -159,20 +158,3 @@ def test_a_loaded_vocabulary_is_used(small):
     layer.load_state_dict(CrossIds(moved).state_dict())
     rows = np.random.default_rng(4).integers(0, 4, size=(60, 5)).astype(np.float64)
     np.testing.assert_array_equal(layer(torch.from_numpy(rows)).numpy(), moved.transform_matrix(rows))
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 1000, 20_000])
-def test_the_perfect_hash_finds_what_bisection_finds(size):
-    rng = np.random.default_rng(size)
-    dense = np.sort(rng.choice(4 * size, size=size, replace=False)).astype(np.int64)
-    wide = np.unique(rng.integers(-(2**63), 2**63 - 1, size=size))
-    lookup = KeyLookup([dense, wide])
-    asked = np.stack(
-        [
-            rng.integers(-3, 4 * size + 3, size=500),
-            np.concatenate([rng.choice(wide, size=250), rng.integers(-(2**63), 2**63 - 1, size=250)]),
-        ]
-    )
-    for keys, query, ids in zip((dense, wide), asked, lookup(torch.from_numpy(asked)).numpy(), strict=True):
-        at = np.searchsorted(keys, query).clip(max=len(keys) - 1)
-        np.testing.assert_array_equal(ids, np.where(keys[at] == query, at + 1, 0))
