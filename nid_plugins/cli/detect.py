@@ -72,9 +72,9 @@ if TYPE_CHECKING:
 def detect(model: str, rows_file: Path, out: Path, **options: Any) -> None:
     """Find which fields MODEL makes interact.
 
-    MODEL is package.module:factory, a function that returns a model, or a pair of model and schema. Files are CSV, TSV,
-    Parquet or Feather by their ending; their columns hold ids and numbers as the model takes them, or raw values with
-    --encoder.
+    MODEL is package.module:factory, a function that returns a model, or a pair of model and schema; or the folder of a
+    SavedModel. Files are CSV, TSV, Parquet or Feather by their ending; their columns hold ids and numbers as the model
+    takes them, or raw values with --encoder.
     """
     import nid_plugins as nid
     from nid_plugins.cli.models import load_box

@@ -29,7 +29,8 @@ def load_box(
 
     Args:
         name: ``package.module:factory``, where the factory takes no arguments and returns a model, a pair of model and
-            schema, or a wrapped model; the current directory is searched first. Or the path of a pickle.
+            schema, or a wrapped model; the current directory is searched first. Or the path of a pickle, or of the
+            folder of a SavedModel.
         schema: The fields; overrules what the factory returns.
         inputs: How the model takes a batch; see :func:`nid_plugins.wrap`.
         output: What it returns; see :func:`nid_plugins.wrap`.
@@ -40,7 +41,11 @@ def load_box(
         ModelError: The module or the factory raised, or the pickle cannot be read.
         SchemaError: No schema given and none declared.
     """
-    made = _unpickled(Path(name), allow_pickle=allow_pickle) if _is_file(name) else _made(name)
+    made: Any
+    if Path(name).is_dir():
+        made = Path(name)  # what a plug-in may know how to read, e.g. a SavedModel
+    else:
+        made = _unpickled(Path(name), allow_pickle=allow_pickle) if _is_file(name) else _made(name)
     if isinstance(made, tuple):
         if len(made) != 2 or not isinstance(made[1], FeatureSchema):
             raise ModelError(

@@ -30,13 +30,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 @pytest.fixture(scope="session")
-def K():
+def K():  # noqa: N802 - as Keras's own examples call it
     """The Keras of this process: ``tf_keras`` or ``keras``."""
     return importlib.import_module("tf_keras" if LEGACY else "keras")
 
 
 @pytest.fixture(scope="session")
-def L(K):
+def L(K):  # noqa: N802 - its layers
     """Our layers for it."""
     from nid_keras.flavour import layers_for
 
