@@ -10,7 +10,7 @@ import tensorflow as tf
 from click.testing import CliRunner
 
 import nid_plugins as nid
-from nid_plugins.cli import main
+from nid_plugins.cli import nid as command
 
 
 def test_the_interaction_of_a_saved_model_is_detected(tmp_path):
@@ -28,9 +28,9 @@ def test_the_interaction_of_a_saved_model_is_detected(tmp_path):
     arguments = ["detect", str(tmp_path / "served"), "--rows", str(tmp_path / "rows.csv"), "--schema"]
     arguments += [str(tmp_path / "schema.json"), "--out", str(tmp_path / "r.json"), "--output", "probability"]
     arguments += ["--instances", "40", "--perturbations", "200", "--baseline", "sample", "--no-progress"]
-    done = CliRunner().invoke(main, arguments)
+    done = CliRunner().invoke(command, arguments)
     assert done.exit_code == 0, done.output
     assert nid.InteractionReport.load(tmp_path / "r.json").interactions[0].fields == ("a", "b")
-    empty = CliRunner().invoke(main, ["detect", str(tmp_path), *arguments[2:]])
+    empty = CliRunner().invoke(command, ["detect", str(tmp_path), *arguments[2:]])
     assert empty.exit_code != 0
     assert "no adapter claims" in str(empty.exception) + empty.output
