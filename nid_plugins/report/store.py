@@ -97,7 +97,7 @@ def load(path: str | os.PathLike[str]) -> InteractionReport:
             hint="Upgrade nid-plugins",
         )
     try:
-        return _from_dict(spec)
+        return read_dict(spec)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, ArtefactError):
             raise
@@ -109,7 +109,8 @@ def load(path: str | os.PathLike[str]) -> InteractionReport:
         ) from error
 
 
-def _from_dict(spec: dict[str, Any]) -> InteractionReport:
+def read_dict(spec: dict[str, Any]) -> InteractionReport:
+    """Return the report that :func:`to_dict` wrote, unchecked; :func:`load` turns what goes wrong into a typed error."""
     from nid_plugins.report.report import Interaction, InteractionReport
 
     schema = FeatureSchema.from_dict(spec["schema"])
