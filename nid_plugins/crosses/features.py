@@ -16,7 +16,7 @@ from nid_plugins.frames import FloatMatrix, read_matrix
 from nid_plugins.schema import DenseField, FeatureSchema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
     from pathlib import Path
 
     from nid_plugins.report import InteractionReport
@@ -236,7 +236,7 @@ def fit_crosses(
         sizes = tuple(_size(schema, name, edges) for name in fields)
         found, counts = count_keys(*cross_keys([members[name] for name in fields], sizes))
         kept = np.ascontiguousarray(found[counts > threshold])
-        name = _free_name("__x__".join(fields), taken)
+        name = cross_name(fields, taken)
         if not len(kept):
             rare.append(name)
             continue
@@ -343,8 +343,10 @@ def _check_max_crosses(max_crosses: object, default: int) -> int:
     return int(max_crosses)
 
 
-def _free_name(base: str, taken: set[str]) -> str:
+def cross_name(fields: Iterable[str], taken: Container[str]) -> str:
+    """Return the name of a cross of these fields: ``"a__x__b"``, or ``"a__x__b__2"`` and so on where that is taken."""
     # "a__x__b" may itself be a field, and ("a__x__b", "c") reads like ("a", "b__x__c").
+    base = "__x__".join(fields)
     name, i = base, 2
     while name in taken:
         name, i = f"{base}__{i}", i + 1

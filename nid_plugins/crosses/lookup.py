@@ -168,7 +168,7 @@ def tables_of(group: LookupGroup, crosses: Sequence[Cross]) -> dict[str, npt.NDA
         ``"slot_code"``, int64, and ``"slot_row"``, int32. A free slot has row 0.
     """
     parts = [
-        _hashed(group.kind, crosses[k], int(first), len(group.members))
+        hashed(group.kind, crosses[k], int(first), len(group.members))
         for k, first in zip(group.positions, group.first_row[:, 0], strict=True)
     ]
     codes, rows = (np.concatenate([part[i] for part in parts]) for i in (2, 3))
@@ -183,11 +183,22 @@ def tables_of(group: LookupGroup, crosses: Sequence[Cross]) -> dict[str, npt.NDA
     return tables
 
 
-def _hashed(kind: Kind, cross: Cross, first_row: int, longest: int) -> tuple[npt.NDArray[Any], ...]:
-    """Return multipliers, displacements, and code and row of each slot, of one cross."""
-    size = len(cross.keys)
+def hashed(
+    kind: Kind, cross: Cross, first_row: int, longest: int, size: int | None = None
+) -> tuple[npt.NDArray[Any], ...]:
+    """Return multipliers, displacements, and code and row of each slot, of one cross.
+
+    Args:
+        kind: See :func:`kind_of`.
+        cross: The cross.
+        first_row: Row of the embedding table before that of id 1.
+        longest: Number of multipliers; those without a member are 0.
+        size: Number of combinations the tables have room for. None: as many as there are.
+    """
+    many = len(cross.keys)
+    size = many if size is None else size
     buckets, slots = table_sizes(size)
-    shift, rng = 32 - max(buckets.bit_length() - 1, 1), np.random.default_rng(size)
+    shift, rng = 32 - max(buckets.bit_length() - 1, 1), np.random.default_rng(many)
     members = [cross.keys] if kind == "mixed" else _members(cross)
     room = 0 if kind in {"mixed", "masked"} else 1
     strides = [math.prod(int(own) + room for own in cross.sizes[r + 1 :]) for r in range(len(members))]
@@ -196,7 +207,7 @@ def _hashed(kind: Kind, cross: Cross, first_row: int, longest: int) -> tuple[npt
     while True:
         odd = int(rng.integers(0, 2**62)) * 2 + 1
         multiplier = np.array([_signed(stride * odd, width) for stride in strides], dtype=dtype)
-        code: npt.NDArray[Any] = np.zeros(size, dtype=dtype)
+        code: npt.NDArray[Any] = np.zeros(many, dtype=dtype)
         for ids, own in zip(members, multiplier, strict=True):
             code += ids.astype(dtype) * own
         word = code if kind == "narrow" else (code >> 32).astype(np.int32)
