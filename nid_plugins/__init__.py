@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         UnsupportedError,
     )
     from nid_plugins.injection import cross_embeddings, inject
+    from nid_plugins.monitoring import monitor
     from nid_plugins.plugins import PluginManager, get_manager, hookimpl
     from nid_plugins.report import Interaction, InteractionReport
     from nid_plugins.schema import DenseField, FeatureSchema, SparseField
@@ -63,6 +64,7 @@ __all__ = [
     "hookimpl",
     "inject",
     "load_embeddings",
+    "monitor",
     "screen",
     "wrap",
 ]
@@ -85,6 +87,7 @@ _HOMES = {
         "UnsupportedError",
     ),
     "nid_plugins.injection": ("cross_embeddings", "inject"),
+    "nid_plugins.monitoring": ("monitor",),
     "nid_plugins.plugins": ("PluginManager", "get_manager", "hookimpl"),
     "nid_plugins.report": ("Interaction", "InteractionReport"),
     "nid_plugins.schema": ("DenseField", "FeatureSchema", "SparseField"),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from nid_plugins.callbacks import InteractionMonitor
     from nid_plugins.crosses import CrossFeatures
     from nid_plugins.frames import FloatMatrix
     from nid_plugins.schema import FeatureSchema
@@ -157,6 +158,22 @@ class Adapter(ABC):
             "the model has no injected crosses",
             received=type(model).__qualname__,
             hint="Call nid.inject first",
+        )
+
+    def monitor(self, model: Any, core: InteractionMonitor) -> Any:
+        """Return the framework's own kind of callback round a monitor's core; see :func:`nid_plugins.monitor`.
+
+        Args:
+            model: The model that will be trained.
+            core: What the callback calls: ``begin``, ``step_end``, ``epoch_end``, ``end``.
+
+        Raises:
+            UnsupportedError: The adapter has none.
+        """
+        raise UnsupportedError(
+            f"the adapter {self.name!r} has no callback for training",
+            received=type(model).__qualname__,
+            hint="Call the methods of nid_plugins.callbacks.InteractionMonitor from the training loop",
         )
 
 

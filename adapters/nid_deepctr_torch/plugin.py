@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from nid_plugins.adapter import Predictor
+    from nid_plugins.callbacks import InteractionMonitor
     from nid_plugins.crosses import CrossFeatures
     from nid_plugins.schema import FeatureSchema
 
@@ -72,6 +73,12 @@ class DeepCTRTorchAdapter(Adapter):
         from nid_deepctr_torch.layers import embeddings_of
 
         return embeddings_of(model) or super().cross_embeddings(model)
+
+    def monitor(self, model: Any, core: InteractionMonitor) -> Any:
+        """Return a callback round the core; see :class:`nid_deepctr_torch.callbacks.InteractionMonitor`."""
+        from nid_deepctr_torch.callbacks import InteractionMonitor
+
+        return InteractionMonitor(core=core)
 
 
 @hookimpl

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from nid_plugins.adapter import Predictor
+    from nid_plugins.callbacks import InteractionMonitor
     from nid_plugins.crosses import CrossFeatures
     from nid_plugins.schema import FeatureSchema
 
@@ -66,6 +67,12 @@ class TorchAdapter(Adapter):
             if isinstance(module, CrossTower):
                 found.update(module.cross_embeddings())
         return found or super().cross_embeddings(model)
+
+    def monitor(self, model: Any, core: InteractionMonitor) -> Any:
+        """Return a callback round the core; see :class:`nid_torch.callbacks.InteractionMonitor`."""
+        from nid_torch.callbacks import InteractionMonitor
+
+        return InteractionMonitor(model, core=core)
 
 
 @hookimpl
