@@ -34,7 +34,8 @@ class CrossIdsMixin(_Layer):  # type: ignore[misc]
     Bins and vocabularies are non-trainable weights, so they are saved, moved and exported with the model.
 
     Args:
-        crosses: The crosses, fitted; or the ``spec`` in the layer's config, whose weights are then to be loaded.
+        crosses: The crosses, fitted; or their plan, or the ``spec`` of it in the layer's config: the weights are then to
+            be loaded or filled in.
         columns: Position of each field in a matrix input; by default that of the crosses' schema.
         **kwargs: Of a Keras layer: ``name``, ``dtype``, ``trainable``.
 
@@ -52,7 +53,7 @@ class CrossIdsMixin(_Layer):  # type: ignore[misc]
 
     def __init__(
         self,
-        crosses: CrossFeatures | Mapping[str, Any],
+        crosses: CrossFeatures | CrossPlan | Mapping[str, Any],
         columns: Mapping[str, int] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -60,9 +61,7 @@ class CrossIdsMixin(_Layer):  # type: ignore[misc]
         kwargs["autocast"] = False
         super().__init__(**kwargs)
         self._fitted = crosses if isinstance(crosses, CrossFeatures) else None
-        self._plan = (
-            CrossPlan.of(crosses) if isinstance(crosses, CrossFeatures) else CrossPlan.from_spec(crosses)
-        )
+        self._plan = plan_of(crosses)
         at = dict(columns or {name: i for i, name in enumerate(self._plan.schema_names)})
         # Not a dict: tf_keras would wrap it in one of its own, which JSON does not take.
         self._at = MappingProxyType({name: int(at[name]) for name in self._plan.fields})
@@ -130,14 +129,15 @@ class CrossIdsMixin(_Layer):  # type: ignore[misc]
             parts.append(tf.where(inside, tf.cast(whole, dtype), plan.cardinalities.astype(dtype.name)))
         if plan.dense:
             values = tf.cast(self._values(inputs, plan.dense), tf.float32)
-            edges, counts = (
-                tf.bitcast(tensor_of(self.edge_bits), tf.float32),
-                plan.edge_counts.astype(dtype.name),
-            )
+            edges, counts = tf.bitcast(tensor_of(self.edge_bits), tf.float32), self._edge_counts(dtype)
             bins = tf.searchsorted(edges, values, side="right", out_type=dtype)
-            bins = tf.minimum(bins, counts) if plan.ragged else bins
+            bins = tf.minimum(bins, counts) if plan.ragged or tf.is_tensor(counts) else bins
             parts.append(tf.where(tf.math.is_nan(values), counts + 1, bins))
         return _joined(parts)
+
+    def _edge_counts(self, dtype: tf.DType) -> Any:
+        """Return the number of bin edges of each dense field, shape (fields, 1)."""
+        return self._plan.edge_counts.astype(dtype.name)
 
     def _rows_of(self, group: LookupGroup, ids: tf.Tensor) -> tf.Tensor:
         """Return the rows of one group, (k, n) int32; see :mod:`nid_plugins.crosses.lookup`."""
@@ -210,6 +210,17 @@ class CrossIdsMixin(_Layer):  # type: ignore[misc]
         """Return what makes the layer again, vocabulary and bin edges excepted: these are weights."""
         config: dict[str, Any] = super().get_config()
         return {**config, "crosses": self._plan.spec, "columns": dict(self._at)}
+
+
+def plan_of(crosses: CrossFeatures | CrossPlan | Mapping[str, Any]) -> CrossPlan:
+    """Return the plan of crosses, fitted or as a config has them.
+
+    Raises:
+        SettingError: Not crosses.
+    """
+    if isinstance(crosses, CrossPlan):
+        return crosses
+    return CrossPlan.of(crosses) if isinstance(crosses, CrossFeatures) else CrossPlan.from_spec(crosses)
 
 
 def tensor_of(variable: Any) -> Any:

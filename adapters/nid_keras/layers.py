@@ -190,8 +190,7 @@ class CrossTowerMixin(CrossEmbeddingMixin):
         super().build(input_shape)
         rng = np.random.default_rng(abs(self._options.seed))
         wide = len(self.names) * self.dim
-        # Unit norm a cross, on average: under SGD an embedding then learns as fast as a weight of a linear model.
-        first = rng.normal(scale=self.dim**-0.5, size=(wide, 1))
+        first = self._first_projection(rng)
         for k, name in enumerate(self.names):
             if name in given:
                 first[k * self.dim : (k + 1) * self.dim] = 0
@@ -207,6 +206,10 @@ class CrossTowerMixin(CrossEmbeddingMixin):
         self.mlp = [self._matrix(f"mlp_{i}", own) for i, own in enumerate(layers)]
         if self.dropout is not None and not self.dropout.built:
             self.dropout.build((None, wide))
+
+    def _first_projection(self, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+        # Unit norm a cross, on average: under SGD an embedding then learns as fast as a weight of a linear model.
+        return rng.normal(scale=self.dim**-0.5, size=(len(self.names) * self.dim, 1))
 
     def _matrix(self, name: str, values: npt.NDArray[np.float64]) -> Any:
         return self.add_weight(

@@ -9,8 +9,9 @@ import tf_keras
 from nid_keras.crossed import CrossedModelMixin, FrozenMixin
 from nid_keras.ids import CrossIdsMixin
 from nid_keras.layers import CorrectedMixin, CrossEmbeddingMixin, CrossTowerMixin
+from nid_keras.reserved import ReservedTowerMixin
 
-__all__ = ["Corrected", "CrossEmbedding", "CrossIds", "CrossTower", "CrossedModel", "Frozen"]
+__all__ = ["Corrected", "CrossEmbedding", "CrossIds", "CrossTower", "CrossedModel", "Frozen", "ReservedTower"]
 
 _registered = tf_keras.saving.register_keras_serializable(package="nid_plugins")
 
@@ -48,5 +49,12 @@ class CrossedModel(CrossedModelMixin, tf_keras.Model):  # type: ignore[misc]
 @_registered
 class Frozen(FrozenMixin, tf_keras.layers.Layer):  # type: ignore[misc]
     """A model that stays as it is; see :class:`nid_keras.crossed.FrozenMixin`."""
+
+    keras: ClassVar[Any] = tf_keras
+
+
+@_registered
+class ReservedTower(ReservedTowerMixin, tf_keras.layers.Layer):  # type: ignore[misc]
+    """What crosses that are yet to be chosen add to a logit; see :class:`nid_keras.reserved.ReservedTowerMixin`."""
 
     keras: ClassVar[Any] = tf_keras
