@@ -66,7 +66,10 @@ class CrossedModule(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """Return the base's output, corrected by the crosses; same shape and dtype."""
         # Read first: a base may write to its inputs.
-        delta = self.tower(self._members(args, kwargs))
+        members = members_of(
+            args, kwargs, self.nid_inputs, names=self._names, keywords=self._keywords, extract=self._extract
+        )
+        delta = self.tower(members)
         return corrected(self.base(*args, **kwargs), delta, self.nid_output)
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
@@ -84,19 +87,41 @@ class CrossedModule(nn.Module):
         """Return the regularisation of the cross embeddings, to be added to the loss; see ``l2`` of :func:`inject`."""
         return self.tower.penalty()
 
-    def _members(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | Mapping[str, Tensor]:
-        if self._extract is not None:
-            return self._extract(*args, **kwargs)
-        if self.nid_inputs == "positional":
-            columns = dict(zip(self._names, args, strict=False))
-            for keyword, name in self._keywords.items():
-                if keyword in kwargs:
-                    columns[name] = kwargs[keyword]
-            return columns
-        if not args and not kwargs:
-            raise FrameError("the model was called without inputs", expected="what the base takes")
-        first: Tensor | Mapping[str, Tensor] = args[0] if args else next(iter(kwargs.values()))
-        return first
+
+def members_of(
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    inputs: Inputs,
+    *,
+    names: tuple[str, ...],
+    keywords: Mapping[str, str],
+    extract: Extract | None,
+) -> Tensor | Mapping[str, Tensor]:
+    """Return what of a model's arguments the crosses are computed from.
+
+    Args:
+        args: Positional arguments.
+        kwargs: The others.
+        inputs: How the model takes a batch.
+        names: Names of the fields, for ``"positional"``.
+        keywords: Parameter of ``forward`` to name of the field, for ``"positional"``.
+        extract: Does it all where it is given.
+
+    Raises:
+        FrameError: There are no arguments.
+    """
+    if extract is not None:
+        return extract(*args, **kwargs)
+    if inputs == "positional":
+        columns = dict(zip(names, args, strict=False))
+        for keyword, name in keywords.items():
+            if keyword in kwargs:
+                columns[name] = kwargs[keyword]
+        return columns
+    if not args and not kwargs:
+        raise FrameError("the model was called without inputs", expected="what the base takes")
+    first: Tensor | Mapping[str, Tensor] = args[0] if args else next(iter(kwargs.values()))
+    return first
 
 
 _CLASSES: dict[type, type[CrossedModule]] = {}
@@ -204,7 +229,7 @@ def inject(
         inputs=inputs,
         output=known,
         names=schema.names,
-        keywords=_keywords(model, schema.names) if inputs == "positional" else None,
+        keywords=keywords_of(model, schema.names) if inputs == "positional" else None,
         extract=extract,
         frozen=frozen,
     )
@@ -246,7 +271,8 @@ def _tensors_in(value: Any) -> Iterator[Tensor]:
             yield from _tensors_in(item)
 
 
-def _keywords(model: nn.Module, names: tuple[str, ...]) -> dict[str, str]:
+def keywords_of(model: nn.Module, names: tuple[str, ...]) -> dict[str, str]:
+    """Return by parameter of ``forward`` the field it takes, for a model with a parameter a field."""
     # Positional parameters may be passed by keyword too.
     try:
         parameters = inspect.signature(model.forward).parameters.values()

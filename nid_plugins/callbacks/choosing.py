@@ -18,10 +18,15 @@ from nid_plugins.frames import columns_of, read_label
 from nid_plugins.schema import FeatureSchema
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nid_plugins.adapter import Output
     from nid_plugins.blackbox import BlackBox
     from nid_plugins.crosses import CrossFeatures
     from nid_plugins.crosses.screen_report import ScreenReport
     from nid_plugins.report import InteractionReport
+
+    Fitting = Callable[[CrossFeatures, Any], CrossFeatures | None]
 
 DETECT = {"detector": "least_squares", "instances": 300, "perturbations": 1500, "progress": False}
 """Options of ``nid.detect`` where nothing else is asked for: seconds, not minutes, beside a training run."""
@@ -35,12 +40,14 @@ class Choice:
         crosses: The crosses worth injecting, in the order picked; None when there is none.
         report: The interactions detected.
         screening: What each candidate adds on held-out rows; None when there was no candidate.
+        output: What the model returns, as far as is known.
         reason: Why there are no crosses, for a sentence; empty when there are.
     """
 
     crosses: CrossFeatures | None
     report: InteractionReport
     screening: ScreenReport | None
+    output: Output
     reason: str = ""
 
 
@@ -73,7 +80,7 @@ class Chooser:
                 received=type(schema).__name__,
                 expected="FeatureSchema, or None where the framework declares the fields",
             )
-        self._schema = schema
+        self.schema = schema
         self._train, self._valid = _frame("train", train), _frame("valid", valid)
         if valid_label is None and isinstance(label, str):
             valid_label = label
@@ -88,30 +95,45 @@ class Chooser:
         self._fit: dict[str, Any] = {"bins": bins, "min_count": min_count}
         self._detect = _options("detect", detect)
         self._screen = _options("screen", screen)
-        self._wrap = _options("wrap", wrap)
+        self.wrap = _options("wrap", wrap)
 
-    def __call__(self, model: Any, box: BlackBox | None = None) -> Choice:
-        """Return what to inject into a model, which is left as it is."""
+    def __call__(
+        self,
+        model: Any,
+        box: BlackBox | None = None,
+        *,
+        fitting: Fitting | None = None,
+        most: int | None = None,
+    ) -> Choice:
+        """Return what to inject into a model, which is left as it is.
+
+        Args:
+            model: The model.
+            box: The same wrapped, where the caller has it.
+            fitting: Called with the candidates and the training frame; returns them as they can be injected, or None.
+            most: At most so many crosses, where ``max_crosses`` is not less.
+        """
         if box is None:
-            box = wrap_model(model, self._schema, **self._wrap)
+            box = wrap_model(model, self.schema, **self.wrap)
         settings: dict[str, Any] = {**DETECT, "seed": self.seed, "top_k": self._candidates, **self._detect}
         report = detect_interactions(box, self._valid, background=self._train, **settings)
         if not len(report):
-            return Choice(None, report, None, "the model shows no interactions")
-        fitted = fit_crosses(report, self._train, box.schema, max_crosses=len(report), **self._fit)
-        picks: dict[str, Any] = {
-            "greedy": True,
-            "picks": self._max_crosses,
-            "seed": self.seed,
-            **self._screen,
-        }
+            return Choice(None, report, None, box.output, "the model shows no interactions")
+        fitted: CrossFeatures | None = fit_crosses(
+            report, self._train, box.schema, max_crosses=len(report), **self._fit
+        )
+        if fitting is not None and fitted is not None:
+            fitted = fitting(fitted, self._train)
+        if fitted is None:
+            return Choice(None, report, None, box.output, f"none of {len(report)} has room in the model")
+        k = self._max_crosses if most is None else min(most, self._max_crosses)
+        picks: dict[str, Any] = {"greedy": True, "picks": k, "seed": self.seed, **self._screen}
         screening = screen_crosses(fitted, self._valid, self._valid_label, box.logits(self._valid), **picks)
-        names = [one.name for one in screening if one.picked and one.gain > one.error][: self._max_crosses]
+        names = [one.name for one in screening if one.picked and one.gain > one.error][:k]
         if not names:
-            return Choice(
-                None, report, screening, f"none of {len(fitted)} adds anything certain on held-out rows"
-            )
-        return Choice(fitted.select(names), report, screening)
+            reason = f"none of {len(fitted)} adds anything certain on held-out rows"
+            return Choice(None, report, screening, box.output, reason)
+        return Choice(fitted.select(names), report, screening, box.output)
 
 
 def _frame(option: str, frame: Any) -> Any:

@@ -15,7 +15,9 @@ from nid_plugins.validation import one_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from nid_plugins.adapter import Output
     from nid_plugins.blackbox import BlackBox
+    from nid_plugins.callbacks.choosing import Fitting
     from nid_plugins.crosses import CrossFeatures
     from nid_plugins.schema import FeatureSchema
 
@@ -56,6 +58,7 @@ class CrossInjector:
             or ``"failed"``.
         epoch: Epoch, from 0, at whose end this was decided; None before.
         crosses: What was chosen, else None.
+        output: What the model returns, once it has been asked.
         choice: How: the report of the detection, the screening; None before, and after a resume.
 
     Raises:
@@ -100,6 +103,7 @@ class CrossInjector:
             wrap=wrap,
             seed=seed,
         )
+        self.wrap = self.chooser.wrap
         self.after = positive("after", after)
         self.tower = dict(tower or {})
         self.rate = fraction("rate", rate, below=float("inf"))
@@ -109,6 +113,7 @@ class CrossInjector:
         self.status: Status = "waiting"
         self.epoch: int | None = None
         self.crosses: CrossFeatures | None = None
+        self.output: Output = self.wrap.get("output", "auto")
         self.choice: Choice | None = None
 
     def due(self, epoch: int) -> bool:
@@ -116,7 +121,13 @@ class CrossInjector:
         return self.status == "waiting" and epoch + 1 >= self.after
 
     def choose(
-        self, model: Any, box: BlackBox | None = None, *, epoch: int | None = None
+        self,
+        model: Any,
+        box: BlackBox | None = None,
+        *,
+        epoch: int | None = None,
+        fitting: Fitting | None = None,
+        most: int | None = None,
     ) -> CrossFeatures | None:
         """Ask the model for its interactions and return the crosses to put into it; None, having said so, if none.
 
@@ -126,14 +137,17 @@ class CrossInjector:
             model: The model in training.
             box: The model wrapped, where the shell has it.
             epoch: The epoch at whose end this is, for the record.
+            fitting: Called with the candidates, before they are screened, and the training frame; returns them as they
+                can be injected, or None when none can.
+            most: At most so many crosses, where ``max_crosses`` is not less.
         """
         self.epoch = epoch
         try:
-            self.choice = self.chooser(model, box)
+            self.choice = self.chooser(model, box, fitting=fitting, most=most)
         except Exception as error:  # noqa: BLE001 - training goes on, whatever happens here
             self._give_up("failed", f"no crosses were injected: {one_line(error)}")
             return None
-        self.crosses = self.choice.crosses
+        self.crosses, self.output = self.choice.crosses, self.choice.output
         if self.crosses is None:
             self._give_up("nothing", f"no crosses were injected: {self.choice.reason}")
             return None
@@ -167,11 +181,10 @@ class CrossInjector:
         model: Any,
         how: Callable[[CrossFeatures], object],
         box: BlackBox | None = None,
-        *,
-        epoch: int | None = None,
+        **choosing: Any,
     ) -> bool:
-        """Do :meth:`choose` and :meth:`put`; return whether crosses were injected."""
-        crosses = self.choose(model, box, epoch=epoch)
+        """Do :meth:`choose`, with its further arguments, and :meth:`put`; return whether crosses were injected."""
+        crosses = self.choose(model, box, **choosing)
         return crosses is not None and self.put(model, crosses, how)
 
     def state_dict(self) -> dict[str, Any]:
@@ -181,6 +194,7 @@ class CrossInjector:
             "version": STATE_VERSION,
             "status": self.status,
             "epoch": self.epoch,
+            "output": self.output,
             "crosses": None if self.crosses is None else packed_crosses(self.crosses),
         }
 
@@ -213,6 +227,7 @@ class CrossInjector:
             )
         self.crosses = None if packed is None else unpacked_crosses(packed)
         self.status, self.epoch, self.choice = status, state.get("epoch"), None
+        self.output = state.get("output", self.output)
 
     def _give_up(self, status: Status, sentence: str) -> None:
         self.status = status
