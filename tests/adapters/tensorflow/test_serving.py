@@ -155,9 +155,9 @@ def test_the_saved_model_is_a_source_again(models, kind):
     assert box.adapter == "saved_model"
     columns = keras_nets.frame(50, seed=9)
     raw = graph(target, kind, columns)[:, 0].astype(np.float64)
-    np.testing.assert_array_equal(
-        box.logits(columns), np.log(raw) - np.log1p(-raw) if output == "probability" else raw
-    )
+    # Which kernels are fused differs from graph to graph, and with it the last bit.
+    expected = np.log(raw) - np.log1p(-raw) if output == "probability" else raw
+    np.testing.assert_allclose(box.logits(columns), expected, rtol=1e-5)
 
 
 def test_what_the_crosses_brought_is_detected_in_the_saved_model(models):
