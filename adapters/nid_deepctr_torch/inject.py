@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import inspect
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from nid_torch.growing import named
 from nid_torch.inject import copied
 from nid_torch.layers import CrossIds, CrossTower
 from nid_torch.model import check_exact_matrix, home
+from nid_torch.optimising import Newcomers
 
 from nid_deepctr_torch.layers import Builder, Rebuilt, Residual, crossed_class, table_of
 from nid_deepctr_torch.model import DeepCTRTorchPredictor, check_single_task, schema_of, task_output
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
 
     import numpy as np
     import numpy.typing as npt
-    from torch import nn
 
     from nid_plugins.adapter import Output
     from nid_plugins.crosses import CrossFeatures
@@ -70,8 +71,40 @@ def residual(
         ModelError: The model fails on rows that fit its columns, or does not return one score a row.
         UnsupportedError: A column or the kind of model has no counterpart here, or it has injected crosses already.
     """
-    check_names({"l2": l2, **tower}, TowerOptions.names(), "unknown option of inject")
     frozen = flag("frozen", frozen)
+    known, made = tower_for(model, crosses, output=output, l2=l2, **tower)
+    target: Any = copied(model)
+    if frozen:
+        target.requires_grad_(requires_grad=False)
+        target.eval()
+    become_residual(target, made, known, frozen=frozen)
+    if getattr(target, "optim", None) is not None:
+        try:
+            Newcomers(target.optim, named(made), schedulers=()).join()
+        except UnsupportedError as error:
+            del target.optim
+            warnings.warn(f"{error} Call compile() again.", NidWarning, stacklevel=2)
+    return target
+
+
+def tower_for(
+    model: Any, crosses: CrossFeatures, *, output: Output = "auto", **tower: Any
+) -> tuple[Literal["probability", "logit"], CrossTower]:
+    """Return what a model returns, and a tower of crosses for it, on its device and in its mode.
+
+    Args:
+        model: The model; it is left unchanged.
+        crosses: The crosses.
+        output: As in :func:`residual`.
+        **tower: Options of the tower, ``l2`` among them.
+
+    Raises:
+        SettingError: As for :func:`residual`.
+        SchemaError: As there.
+        ModelError: As there.
+        UnsupportedError: As there.
+    """
+    check_names(tower, TowerOptions.names(), "unknown option of inject")
     if isinstance(model, Residual):
         raise UnsupportedError(
             "the model has injected crosses already",
@@ -91,42 +124,21 @@ def residual(
         )
     probed_output(DeepCTRTorchPredictor(model, declared), crosses, known, schema=declared)
     at = {name: j for j, name in enumerate(declared.names)}
-    made = CrossTower(crosses, at, l2=l2, dtype=dtype, **tower).to(device).train(model.training)
-    target: Any = copied(model)
-    if frozen:
-        target.requires_grad_(requires_grad=False)
-        target.eval()
-    target.__class__ = crossed_class("residual", type(model))
-    target.cross_tower = made
-    target.nid_crosses = crosses.names
-    target.nid_output = known
-    target.nid_frozen = frozen
-    if made.l2:
-        target.add_regularization_weight(made.embedding.weight, l2=made.l2)
-    if getattr(target, "optim", None) is not None:
-        _add_to_optimiser(target, list(made.parameters()))
-    return target
+    made = CrossTower(crosses, at, dtype=dtype, **tower).to(device).train(model.training)
+    return known, made
 
 
-def _add_to_optimiser(target: Any, parameters: list[nn.Parameter]) -> None:
-    """Give the optimiser of a compiled model further parameters, with the settings of its first group."""
-    optimiser = target.optim
-    settings = {k: v for k, v in optimiser.param_groups[0].items() if k not in {"params", "param_names"}}
-    try:
-        # Some optimisers (Adagrad) make their state when they are constructed: a fresh one tells what it is, and
-        # whether several groups are allowed.
-        accepted = set(inspect.signature(type(optimiser)).parameters) & set(settings)
-        groups = [{"params": [parameter]} for parameter in parameters]
-        fresh = type(optimiser)(groups, **{name: settings[name] for name in accepted})
-        optimiser.add_param_group({**settings, "params": parameters})
-        optimiser.state.update(fresh.state)
-    except (TypeError, ValueError) as error:  # LBFGS takes one group; others may take arguments of their own
-        del target.optim
-        warnings.warn(
-            f"the optimiser {type(optimiser).__name__} takes no further parameters ({error}): call compile() again",
-            NidWarning,
-            stacklevel=2,
-        )
+def become_residual(
+    model: Any, tower: CrossTower, output: Literal["probability", "logit"], *, frozen: bool
+) -> None:
+    """Turn a model into one with a tower on its logit, the penalty of the tower's embeddings in its loss."""
+    model.__class__ = crossed_class("residual", type(model))
+    model.cross_tower = tower
+    model.nid_crosses = tower.names
+    model.nid_output = output
+    model.nid_frozen = frozen
+    if tower.l2:
+        model.add_regularization_weight(tower.embedding.weight, l2=tower.l2)
 
 
 def check_rebuild_options(options: Mapping[str, Any]) -> None:

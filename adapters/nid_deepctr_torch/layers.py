@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
+from nid_torch.growing import TOWER, admit_earlier
 from nid_torch.inject import corrected
 from nid_torch.layers import CrossTower
 from torch import Tensor, nn
@@ -31,12 +32,14 @@ class Residual(_Model):  # type: ignore[misc]
         nid_crosses: Names of the crosses.
         nid_output: What the model returns, ``"probability"`` or ``"logit"``.
         nid_frozen: Whether all but the tower stays in eval mode.
+        nid_grown: Whether it gained the tower while it was trained; states saved before can then be loaded too.
     """
 
     cross_tower: CrossTower
     nid_crosses: tuple[str, ...]
     nid_output: Any
     nid_frozen: bool
+    nid_grown = False
 
     def forward(self, X: Tensor) -> Tensor:
         """Return scores, shape (n, 1)."""
@@ -49,6 +52,11 @@ class Residual(_Model):  # type: ignore[misc]
         super().train(mode and not self.nid_frozen)
         self.cross_tower.train(mode)
         return self
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        if self.nid_grown:
+            admit_earlier(self.cross_tower, state_dict, f"{prefix}{TOWER}.")
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 class Rebuilt(_Model):  # type: ignore[misc]

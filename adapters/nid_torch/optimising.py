@@ -35,7 +35,8 @@ class Newcomers:
         parameters: Name to parameter.
         rate: Learning rate over that of the first group.
         weight_decay: Of the new group; None for that of the first.
-        schedulers: Every scheduler of the optimiser's learning rates.
+        schedulers: The scheduler of the optimiser's learning rates, or several; an empty list for one that is no longer
+            at work.
 
     Raises:
         UnsupportedError: The optimiser takes no further parameters, or has a scheduler that was not given.
@@ -110,7 +111,7 @@ def schedulers_of(optimiser: Optimizer, given: Any) -> list[Any]:
         inner = getattr(scheduler, "_schedulers", None)  # of a sequence or chain of schedulers
         if inner:
             found += schedulers_of(optimiser, inner)
-    if not found and getattr(optimiser.step, "_wrapped_by_lr_sched", False):
+    if given is None and getattr(optimiser.step, "_wrapped_by_lr_sched", False):
         raise UnsupportedError(
             "the optimiser's learning rates are scheduled",
             received="no scheduler",
