@@ -118,8 +118,8 @@ class Growth:
         schedulers: Every scheduler of its learning rates.
         rate: Learning rate of the tower over that of the optimiser's first group.
         weight_decay: Of the tower; None for that of the first group.
-        **tower: ``dim``, ``hidden``, ``dropout``, ``l2``, ``train_embeddings``, ``train_projection``, ``seed``; see
-            :class:`~nid_torch.layers.CrossTower`.
+        **tower: ``dim``, ``hidden``, ``dropout``, ``l2``, ``embeddings``, ``train_embeddings``, ``train_projection``,
+            ``seed``; see :class:`~nid_torch.layers.CrossTower`.
 
     Attributes:
         model: As given.
@@ -148,7 +148,7 @@ class Growth:
         weight_decay: float | None = None,
         **tower: Any,
     ) -> None:
-        check_tower(tower)
+        check_names(tower, TowerOptions.names(), "unknown option of the tower")
         frozen = flag("frozen", frozen)
         check_pliable(model)
         schema = crosses.schema
@@ -162,6 +162,7 @@ class Growth:
         self.model = model
         self.tower = CrossTower(crosses, dtype=dtype, **tower).to(device).train(model.training)
         self._frozen = frozen
+        self._thawed: list[nn.Parameter] = []
         self._class = grown_class(type(model))
         self._attributes = {
             "nid_inputs": inputs,
@@ -189,9 +190,27 @@ class Growth:
         for name, value in {TOWER: self.tower, **self._attributes}.items():
             setattr(self.model, name, value)
         if self._frozen:
+            own = {id(parameter) for parameter in self.tower.parameters()}
+            self._thawed = [p for p in self.model.parameters() if p.requires_grad and id(p) not in own]
             freeze(self.model)
         if self._newcomers is not None:
             self._newcomers.join()
+        return self.tower
+
+    def detach(self) -> CrossTower:
+        """Make the model what it was before, for training to start anew; return the tower, with what it has learned.
+
+        The optimiser goes on training the tower: make another one.
+        """
+        training = self.tower.training
+        drop_lent_forward(self.model)
+        self.model.__class__ = self._class.nid_base
+        for name in (TOWER, *self._attributes):
+            delattr(self.model, name)
+        if self._frozen:
+            for parameter in self._thawed:
+                parameter.requires_grad = True
+            self.model.train(training)
         return self.tower
 
 
@@ -201,7 +220,7 @@ def named(tower: CrossTower) -> dict[str, nn.Parameter]:
 
 
 def check_tower(options: Mapping[str, Any]) -> None:
-    """Check the names of a tower's options; embeddings to start from are not among them.
+    """Check the names of a tower's options; embeddings to start from are not among them: crosses are yet to be chosen.
 
     Raises:
         SettingError: There is no such option.
