@@ -104,5 +104,8 @@ def test_a_recipe_is_chosen_on_the_splits_all_recipes_ran_on() -> None:
 
 def test_document_is_in_step_with_the_results() -> None:
     text = report.DOCUMENT.read_text("utf-8")
-    assert all(f"<!-- table {name} auc -->" in text for name in ("amazon", "criteo", "deepctr_amazon"))
+    assert all(
+        f"<!-- table {name} auc -->" in text
+        for name in ("amazon", "criteo", "deepctr_amazon", "deepctr_criteo")
+    )
     assert report.refreshed(text) == text
