@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from nid_plugins.adapter import Predictor
+    from nid_plugins.callbacks import InteractionMonitor
     from nid_plugins.crosses import CrossFeatures
     from nid_plugins.schema import FeatureSchema
 
@@ -100,6 +101,15 @@ class DeepCTRAdapter(Adapter):
         from nid_deepctr.inject import embeddings_of
 
         return embeddings_of(model) or super().cross_embeddings(model)
+
+    def monitor(self, model: Any, core: InteractionMonitor) -> Any:
+        """Return a callback of tf_keras; see :class:`nid_keras.callbacks.InteractionMonitorMixin`."""
+        from nid_deepctr.flag import check_legacy
+
+        check_legacy(model)
+        from nid_deepctr.callbacks import InteractionMonitor
+
+        return InteractionMonitor(core=core)
 
 
 @hookimpl

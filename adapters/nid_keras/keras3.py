@@ -1,4 +1,4 @@
-"""The layers for Keras 3. Importing this registers them, so that ``keras.saving.load_model`` finds them."""
+"""The layers and callbacks for Keras 3. Importing this registers the layers, so that ``keras.saving.load_model`` finds them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,24 @@ from typing import Any, ClassVar
 
 import keras
 
+from nid_keras.callbacks import InteractionMonitorMixin
 from nid_keras.crossed import CrossedModelMixin, FrozenMixin
 from nid_keras.ids import CrossIdsMixin
+from nid_keras.injector import CrossInjectorMixin
 from nid_keras.layers import CorrectedMixin, CrossEmbeddingMixin, CrossTowerMixin
 from nid_keras.reserved import ReservedTowerMixin
 
-__all__ = ["Corrected", "CrossEmbedding", "CrossIds", "CrossTower", "CrossedModel", "Frozen", "ReservedTower"]
+__all__ = [
+    "Corrected",
+    "CrossEmbedding",
+    "CrossIds",
+    "CrossInjector",
+    "CrossTower",
+    "CrossedModel",
+    "Frozen",
+    "InteractionMonitor",
+    "ReservedTower",
+]
 
 _registered = keras.saving.register_keras_serializable(package="nid_plugins")
 
@@ -58,3 +70,11 @@ class ReservedTower(ReservedTowerMixin, keras.layers.Layer):  # type: ignore[mis
     """What crosses that are yet to be chosen add to a logit; see :class:`nid_keras.reserved.ReservedTowerMixin`."""
 
     keras: ClassVar[Any] = keras
+
+
+class InteractionMonitor(InteractionMonitorMixin, keras.callbacks.Callback):  # type: ignore[misc]
+    """Watches interactions while ``fit`` runs; see :class:`nid_keras.callbacks.InteractionMonitorMixin`."""
+
+
+class CrossInjector(CrossInjectorMixin, keras.callbacks.Callback):  # type: ignore[misc]
+    """Fills crosses in while ``fit`` runs; see :class:`nid_keras.injector.CrossInjectorMixin`."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from nid_plugins.adapter import Predictor
+    from nid_plugins.callbacks import InteractionMonitor
     from nid_plugins.crosses import CrossFeatures
     from nid_plugins.schema import FeatureSchema
 
@@ -77,6 +78,12 @@ class KerasAdapter(Adapter):
         from nid_keras.inject import embeddings_of
 
         return embeddings_of(model) or super().cross_embeddings(model)
+
+    def monitor(self, model: Any, core: InteractionMonitor) -> Any:
+        """Return a callback of the model's own Keras; see :class:`nid_keras.callbacks.InteractionMonitorMixin`."""
+        from nid_keras.flavour import layers_of
+
+        return layers_of(model).InteractionMonitor(core=core)
 
 
 @hookimpl

@@ -113,6 +113,17 @@ class ReservedTowerMixin(CrossTowerMixin):
         self.table.assign(table)
         self.projection.assign(projection)
 
+    def fitting(self, crosses: CrossFeatures, train: Any) -> CrossFeatures | None:
+        """Return those of some crosses that the layer does not have yet and has room for, however many.
+
+        Of the largest ones the most frequent combinations are kept; what is left out is said in a warning. See
+        :meth:`nid_plugins.crosses.room.Room.fitting`.
+        """
+        own = self.crosses()
+        present = set() if own is None else {cross.fields for cross in own.crosses}
+        new = [k for k, cross in enumerate(crosses.crosses) if cross.fields not in present]
+        return self.room.fitting(crosses.select(new), train, len(new)) if new else None
+
     def _places(self) -> Places:
         if not self.built:
             raise ModelError(
