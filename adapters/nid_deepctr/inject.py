@@ -64,7 +64,7 @@ def residual(
         check_fields(crosses, fields)
         members = {name for cross in crosses.crosses for name in cross.fields}
         inputs = Feeder(model)
-        extract = lambda tensors: member_values(_named(model, tensors), members, multi)  # noqa: E731
+        extract = lambda tensors: member_values(named(model, tensors), members, multi)  # noqa: E731
     return nid_keras.inject.residual(
         model,
         crosses,
@@ -81,7 +81,8 @@ def by_name(model: Any, schema: FeatureSchema) -> bool:
     return bool(set(model.input_names) & set(schema.names))
 
 
-def _named(model: Any, tensors: Any) -> dict[str, Any]:
+def named(model: Any, tensors: Any) -> dict[str, Any]:
+    """Return what a model is called with by the names of its columns."""
     if isinstance(tensors, dict):
         return tensors
     flat = list(tensors) if isinstance(tensors, list | tuple) else [tensors]
