@@ -54,7 +54,8 @@ class InteractionMonitor(MonitorShell):
         core: Core | None = None,
         **options: Any,
     ) -> None:
-        self.core = core_of(core, {"schema": schema, "rows": rows, "labels": labels, **options})
+        given = {"schema": schema, "rows": rows, "labels": labels, **options}
+        self.core = core_of(core, given if core is not None else {"model": model, **given})
         self.core.begin(model)
 
     def step_end(self, logs: Mapping[str, Any] | None = None) -> None:

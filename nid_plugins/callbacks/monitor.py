@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 GROUP = 4
 """Instances between two looks at the clock."""
 
+JUDGED = 1024
+"""Rows by which a model that does not declare it is judged to return probabilities or logits."""
+
 STATE_VERSION = 1
 
 
@@ -294,8 +297,6 @@ class InteractionMonitor:
             self._box = wrap(self.model, self._schema, **self.options.wrap)
             self._declared = self._box.output
             self._detection = None
-        # A model that is hardly trained may return logits that look like probabilities.
-        self._box.output = self._declared
         if self._sample is None:
             self._schema = self._box.schema
             self._sample = self._draw(self._schema)
@@ -305,6 +306,10 @@ class InteractionMonitor:
                 self._box, sample.instances, sample.background, options.detector, options.settings
             )
             self._screener = Screener(self._box, sample, options.screen, options.seed)
+        if self._declared == "auto" and self._box.output != "logit":
+            # The small logits of a model that is hardly trained may look like probabilities: they are looked at anew.
+            self._box.output = "auto"
+            self._box.logits_of(self._sample.background[:JUDGED])
         return self._detection
 
     def _try(self, epoch: int, logs: Mapping[str, Any] | None) -> None:

@@ -22,7 +22,7 @@ class Check:
     """One look at the interactions of a model in training.
 
     Args:
-        epoch: Epochs finished before the one that was running or has just ended; the first is 0.
+        epoch: The epoch that has just ended or, for a check after a step, was running; the first is 0.
         step: Training steps so far, where the training loop tells of them; else 0.
         report: The interactions, over the instances of this check.
         ranking: The field sets of the top K, best first.

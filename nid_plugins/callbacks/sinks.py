@@ -190,6 +190,8 @@ class _TensorFlowEvents:
     def _metadata(self, plugin: str) -> Any:
         metadata = self._proto.SummaryMetadata()
         metadata.plugin_data.plugin_name = plugin
+        kinds = {"scalars": self._proto.DATA_CLASS_SCALAR, "text": self._proto.DATA_CLASS_TENSOR}
+        metadata.data_class = kinds[plugin]
         return metadata
 
     def close(self) -> None:
@@ -207,6 +209,7 @@ class MLflowSink:
     def __init__(self, run_id: str | None = None, *, top: int = 10) -> None:
         self.run_id = run_id
         self.top = top
+        self._run_id: str | None = None
         self._own = False
 
     def write(self, check: Check) -> None:
@@ -222,17 +225,17 @@ class MLflowSink:
                 "MLflow is not installed", received=str(error), hint="pip install 'nid-plugins[mlflow]'"
             ) from error
         metrics = {re.sub(r"[^\w\-. /]", "_", n): v for n, v in scalars_of(check, self.top).items()}
-        if self.run_id is None:
+        if self.run_id is None and self._run_id is None:
             active = mlflow.active_run()
             self._own = active is None
-            self.run_id = (active or mlflow.start_run()).info.run_id
-        mlflow.log_metrics(metrics, step=check.step or check.epoch, run_id=self.run_id)
+            self._run_id = (active or mlflow.start_run()).info.run_id
+        mlflow.log_metrics(metrics, step=check.step or check.epoch, run_id=self.run_id or self._run_id)
 
     def close(self) -> None:
         """End the run if it was started here."""
+        self._run_id = None
         if self._own:
             self._own = False
-            self.run_id = None
             importlib.import_module("mlflow").end_run()
 
 
