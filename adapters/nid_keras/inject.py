@@ -19,6 +19,7 @@ from nid_keras.randomness import random_kept
 from nid_plugins.adapting.inputs import Inputs, check_extract
 from nid_plugins.adapting.options import TowerOptions, flag
 from nid_plugins.adapting.probe import probed_output, synthetic_rows
+from nid_plugins.crosses.room import Room
 from nid_plugins.errors import NidWarning, SettingError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def residual(
 
     Args:
         model: A built Keras model that returns one score a row; it is copied, not changed.
-        crosses: The crosses; their schema is the model's.
+        crosses: The crosses; their schema is the model's. Or room for crosses: see :func:`nid_keras.reserved.reserve`.
         inputs: How the model takes a batch, as in ``nid.wrap``.
         output: What it returns. ``"auto"``: what its head's activation says; else what its output on 256 rows drawn
             from the schema looks like, with a warning where that is a guess.
@@ -83,7 +84,8 @@ def residual(
     base = copied(model, fresh, lambda copy: copy(*args, **kwargs))
     layers = layers_for(keras)
     with random_kept():
-        made = layers.CrossTower(crosses, name=_free_name("cross_tower", base), **tower)
+        kind = layers.ReservedTower if isinstance(crosses, Room) else layers.CrossTower
+        made = kind(crosses, name=_free_name("cross_tower", base), **tower)
         corrected = layers.Corrected(known, name=_free_name("corrected", base))
         declared = declared_inputs(base)
         if declared is None:
