@@ -151,3 +151,22 @@ def test_checks_that_fail_have_no_time_of_their_own(watched, clock):
         trained(core, clock, 40, 10.0)
     assert [str(w.message)[:14] for w in caught] == ["a check failed", "a check of 8 i"]
     assert core.share <= 0.11
+
+
+@pytest.mark.filterwarnings("ignore:a check of 8 instances:nid_plugins.errors.NidWarning")
+def test_a_check_that_was_put_off_is_made_as_soon_as_it_is_paid_for(paced, clock):
+    core = paced(every=4)
+    trained(core, clock, 4, 10.0)
+    for epoch in range(4, 24):
+        clock.now += 10.0
+        core.epoch_end(epoch)
+    # Due after the epochs 7, 11 and 15, the last of which has the 160 s; the next is due at 19, and paid for at 23.
+    assert [check.epoch for check in core.history] == [3, 15, 23]
+    clock.now += 79.0
+    core.epoch_end(24)
+    core.epoch_end(25)
+    core.epoch_end(26)
+    core.epoch_end(27)
+    clock.now += 1.5
+    core.epoch_end(28)
+    assert [check.epoch for check in core.history][3:] == [28]
