@@ -318,6 +318,7 @@ class InteractionMonitor:
 
     def _check(self, epoch: int, logs: Mapping[str, Any] | None) -> None:
         pacing = self._pacing
+        began = pacing.now()
         detection = self._prepare()
         screener = self._screener
         plan = pacing.plan(len(detection), screen=screener is not None and screener.possible)
@@ -344,7 +345,7 @@ class InteractionMonitor:
             gains = self._guard.run("screening", lambda: screener.gains(report)) or {}
             pacing.measured("screen", pacing.now() - explained)
         screened = pacing.now()
-        self._record(epoch, logs, report, detection.results, gains, start)
+        self._record(epoch, logs, report, detection.results, gains, began)
         pacing.measured("rest", pacing.now() - screened)
 
     def _record(
@@ -354,7 +355,7 @@ class InteractionMonitor:
         report: InteractionReport,
         results: list[InstanceResult],
         gains: dict[str, float],
-        start: float,
+        began: float,
     ) -> None:
         options = self.options
         drift = None
@@ -382,7 +383,7 @@ class InteractionMonitor:
             r2=mean_known(report.r2),
             gains=gains,
             instances=report.instances,
-            seconds=self._pacing.now() - start,
+            seconds=self._pacing.now() - began,
             training_seconds=self._pacing.trained,
             stable=self.stable,
             logs=numbers_of(logs),

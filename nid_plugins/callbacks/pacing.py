@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 SMOOTHING = 0.5
 """Weight of the last measurement in a cost; the first call of a model is often slower than the rest."""
 
+MARGIN = 0.95
+"""Share of the budget that is planned with; the rest is for what cannot be foreseen, so that the whole stays inside."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -89,11 +92,11 @@ class Pacing:
         return self.spent / self.trained if self.trained > 0 else 0.0
 
     def left(self) -> float:
-        """Return the seconds that may be spent from now on; negative when more was spent than allowed."""
+        """Return the seconds that may be planned with from now on; negative when more was spent than allowed."""
         if self.budget is None:
             return float("inf")
         running = 0.0 if self._mark is None or not self._away else self._clock() - self._mark
-        return self.budget * self.trained - self.spent - running
+        return MARGIN * self.budget * self.trained - self.spent - running
 
     def now(self) -> float:
         """Return the clock's seconds."""
@@ -124,13 +127,19 @@ class Pacing:
             # Unless the checks before have all failed, and taken their time.
             return Plan(most if self.spent == 0 or self.left() > 0 else 0, screen)
         least = min(self.minimum, most)
-        for screening in [True, False] if screen else [False]:
-            free = self.left() - (self.cost("rest") or 0.0)
-            if screening:
-                free -= self.cost("screen") or 0.0
-            if free >= least * each:
-                return Plan(min(most, int(free / each)) if each > 0 else most, screening)
-        return Plan(0, screen=False)
+        free = self.left() - (self.cost("rest") or 0.0)
+        with_screening = free - (self.cost("screen") or 0.0)
+        if screen and with_screening >= least * each:
+            return Plan(self._affordable(with_screening, each, most), screen=True)
+        if free < least * each:
+            return Plan(0, screen=False)
+        # Saved up for: otherwise the instances of every check would use up what screening needs.
+        spare = free / 2 if screen else free
+        return Plan(max(least, self._affordable(spare, each, most)), screen=False)
+
+    @staticmethod
+    def _affordable(seconds: float, each: float, most: int) -> int:
+        return min(most, int(seconds / each)) if each > 0 else most
 
     def may_go_on(self, done: int, more: int, elapsed: float, *, screen: bool) -> bool:
         """Return whether a check that has taken some instances has time for more.
@@ -143,7 +152,9 @@ class Pacing:
         """
         if done < self.minimum:
             return True
-        still = (self.cost("rest") or 0.0) + ((self.cost("screen") or 0.0) if screen else 0.0)
+        still = self.cost("rest") or 0.0
+        if screen:  # where its cost is not known yet, it gets as much time as the instances have had
+            still += elapsed if (known := self.cost("screen")) is None else known
         return self.left() - still >= more * elapsed / done
 
     def state_dict(self) -> dict[str, float]:
