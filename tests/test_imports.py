@@ -29,6 +29,7 @@ LOADING = {
     "nid_torch.plugin": "import nid_torch.plugin",
     "nid_deepctr_torch.plugin": "import nid_deepctr_torch.plugin",
     "all plug-ins registered": "from nid_plugins import get_manager as g; assert g().problems == []; g().adapters()",
+    "callbacks": "import nid_plugins.callbacks",
     "command line": "from nid_plugins.cli import nid; nid.main(['--help'], standalone_mode=False)",
     "a model of no framework": (
         "import nid_plugins as n; n.wrap(lambda c: c['a'], n.FeatureSchema([n.DenseField('a')]), output='logit')"

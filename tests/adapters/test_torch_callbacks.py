@@ -150,3 +150,26 @@ def test_a_core_or_its_options(log, nets):
         InteractionMonitor(nets.Matrix(), core="monitor")
     with pytest.raises(SettingError, match="needs rows"):
         InteractionMonitor(nets.Matrix(), log.schema)
+
+
+def test_a_model_that_grows_crosses_on_the_way_is_watched_on(log, nets):
+    from nid_torch.injector import CrossInjector
+
+    torch.manual_seed(4)
+    model = nets.Matrix()
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.02)
+    monitor = nid.monitor(model, log.schema, log.frame, log.label, detect=SMALL, budget=None)
+    injector = CrossInjector(
+        log.schema, log.frame, log.label, log.frame, log.label, after=1, detect=SMALL, max_crosses=1
+    ).begin(model, optimiser)
+    x, y = torch.from_numpy(log.rows).float(), torch.from_numpy(log.label)
+    for epoch in range(3):
+        for _ in range(5 if epoch == 0 else 30):
+            optimiser.zero_grad()
+            nn.functional.binary_cross_entropy(model(x).reshape(-1), y).backward()
+            optimiser.step()
+        monitor.epoch_end(epoch)
+        injector.epoch_end(epoch)
+    assert injector.core.status == "injected"
+    assert [check.epoch for check in monitor.history] == [0, 1, 2]
+    assert ("site", "item") in monitor.history[-1].ranking
