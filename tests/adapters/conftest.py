@@ -18,15 +18,25 @@ from nid_plugins.schema import DenseField, FeatureSchema, SparseField
 torch = pytest.importorskip("torch")
 
 
-@pytest.fixture(scope="session")
-def nets() -> Any:
-    """The models of ``torch_nets.py``; loaded by path because tests are not a package."""
-    path = Path(__file__).with_name("torch_nets.py")
-    spec = importlib.util.spec_from_file_location("torch_nets", path)
+def _beside(name: str) -> Any:
+    """Return a module of this folder; loaded by path because tests are not a package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # where pickle looks their classes up
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def nets() -> Any:
+    """The models of ``torch_nets.py``."""
+    return _beside("torch_nets")
+
+
+@pytest.fixture(scope="session")
+def lit() -> Any:
+    """The modules, loaders and trainers of ``lightning_modules.py``."""
+    return _beside("lightning_modules")
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,12 @@ class Part:
         x, y = batch
         self.log("valid", nn.functional.binary_cross_entropy(self(x), y), sync_dist=True)
 
+    def test_step(self, batch, index):
+        self.validation_step(batch, index)
+
+    def predict_step(self, x, _index):
+        return self(x)
+
     def on_train_batch_start(self, _batch, _index):
         if self.seeded:  # a resumed run then draws what the uninterrupted one did
             torch.manual_seed(1000 * self.global_rank + self.trainer.global_step)
@@ -71,9 +77,9 @@ def made(package="lightning", seed=1, **options):
     return MODULES[package](**options)
 
 
-def loader(rows, label, *, shuffle=False, size=100):
+def loader(rows, label, *, size=100, **options):
     data = TensorDataset(torch.from_numpy(rows).float(), torch.from_numpy(label))
-    return DataLoader(data, batch_size=size, shuffle=shuffle)
+    return DataLoader(data, batch_size=size, **options)
 
 
 def trainer(package="lightning", *, epochs=3, callbacks=(), devices=1, strategy="auto", root=None, **options):
@@ -91,10 +97,31 @@ def trainer(package="lightning", *, epochs=3, callbacks=(), devices=1, strategy=
     )
 
 
-def fit(used, module, *loaders, **options):
-    """Train, without Lightning's advice on numbers of workers and intervals of logs."""
+def loader_of_rows(rows, size=100):
+    return DataLoader(torch.from_numpy(rows).float(), batch_size=size)
+
+
+def silent(verb):
+    """Return what keeps evaluation from printing its table."""
+    return {} if verb == "predict" else {"verbose": False}
+
+
+def quiet(call, *args, **options):
+    """Call a trainer without Lightning's advice on workers, loaders and folders."""
+    advice = (
+        "does not have many workers",
+        "isinstance.treespec",
+        "val_dataloader",
+        "is not empty",
+        "need to be provided",
+    )
     with warnings.catch_warnings():
-        for text in (".*does not have many workers.*", ".*isinstance.treespec.*", ".*val_dataloaders.*"):
-            warnings.filterwarnings("ignore", text)
-        used.fit(module, *loaders, **options)
+        for text in advice:
+            warnings.filterwarnings("ignore", f".*{text}.*")
+        return call(*args, **options)
+
+
+def fit(used, module, *loaders, **options):
+    """Train, and return the module."""
+    quiet(used.fit, module, *loaders, **options)
     return module

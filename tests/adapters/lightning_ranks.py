@@ -20,6 +20,7 @@ import lightning_modules as lm  # found where this file is
 from lightning.pytorch.callbacks import ModelCheckpoint
 from nid_lightning.callbacks import CrossInjector, InteractionMonitor
 from nid_lightning.ranks import Ranks
+from torch.utils.data import DistributedSampler
 
 RANK = int(os.environ.get("LOCAL_RANK", "0"))
 DETECT = {"instances": 30, "perturbations": 200}
@@ -56,7 +57,17 @@ def made(**options):
 
 
 def train(
-    callbacks, *, devices=2, size=50, plain=False, epochs=5, module=None, root=None, resume=None, **options
+    callbacks,
+    *,
+    devices=2,
+    strategy="ddp",
+    size=50,
+    plain=False,
+    epochs=5,
+    module=None,
+    root=None,
+    resume=None,
+    **options,
 ):
     """Train a module on the log; return it and the warnings of ours."""
     frame, label, schema = log()
@@ -66,14 +77,17 @@ def train(
         epochs=epochs,
         callbacks=callbacks,
         devices=devices,
-        strategy="ddp" if devices > 1 else "auto",
+        strategy=strategy if devices > 1 else "auto",
         root=root,
+        use_distributed_sampler=not plain,
         enable_checkpointing=any(isinstance(one, ModelCheckpoint) for one in callbacks),
         **options,
     )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        lm.fit(used, module, lm.loader(rows, label, size=size), ckpt_path=resume)
+        # Batch i of both ranks together is batch i of one process.
+        own = DistributedSampler(label, devices, RANK, shuffle=False) if plain and devices > 1 else None
+        lm.fit(used, module, lm.loader(rows, label, size=size, sampler=own), ckpt_path=resume)
     ours = [str(w.message) for w in caught if issubclass(w.category, nid.errors.NidWarning)]
     return module, used, ours
 
@@ -108,8 +122,20 @@ def main(directory):
     own = injector()
     results["accumulated"] = found(own, *train([own], root=directory, accumulate_grad_batches=2))
 
-    own = injector()
+    own = injector(max_crosses=1)
     results["plain"] = found(own, *train([own], plain=True, root=directory))
+
+    own = injector(max_crosses=1)
+    results["alone"] = found(own, *train([own], plain=True, root=directory, devices=1, size=100))
+
+    own = injector()
+    strategy = "ddp_find_unused_parameters_true"
+    results["unused parameters"] = found(own, *train([own], root=directory, strategy=strategy))
+
+    try:
+        train([injector(frozen=True)], root=directory)
+    except nid.errors.UnsupportedError as error:
+        results["frozen"] = type(error).__name__
 
     # Only rank 0 looks at these rows, and they are out of range.
     own = injector({**frame, "site": frame["site"] + 100})
