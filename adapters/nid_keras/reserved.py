@@ -19,11 +19,12 @@ from nid_keras.layers import CrossTowerMixin
 from nid_keras.model import flat_layers
 from nid_plugins.crosses.places import Places
 from nid_plugins.crosses.room import Room
-from nid_plugins.errors import ModelError, SettingError
+from nid_plugins.errors import ModelError, SettingError, UnsupportedError
 
 if TYPE_CHECKING:
     from nid_plugins.crosses import CrossFeatures
     from nid_plugins.crosses.lookup import LookupGroup
+    from nid_plugins.schema import FeatureSchema
 
 _ARRAYS = {
     "members": "members",
@@ -164,6 +165,49 @@ class ReservedTowerMixin(CrossTowerMixin):
         return {**config, "room": self.room.to_dict()}
 
 
+def reserve(
+    model: Any,
+    schema: FeatureSchema,
+    *,
+    crosses: int = 10,
+    size: int = 2000,
+    order: int = 3,
+    bins: int = 100,
+    **options: Any,
+) -> Any:
+    """Return a model that has room for crosses and returns exactly what the model does.
+
+    It is compiled like the model; fit it with a ``CrossInjector`` among its callbacks, or fill crosses in with
+    ``tower_of(target).fill(crosses)``.
+
+    Args:
+        model: A built Keras model that returns one score a row; it is copied, not changed.
+        schema: Its fields.
+        crosses: Most crosses.
+        size: Most combinations of a cross; of a larger one the most frequent are kept.
+        order: Most members of a cross.
+        bins: Most bins of a dense field.
+        **options: ``inputs``, ``output``, ``extract``, ``frozen``, ``fresh``, and of the tower ``dim``, ``hidden``,
+            ``dropout``, ``l2``, ``train_embeddings``, ``train_projection``, ``seed``; see
+            :func:`nid_keras.inject.residual`.
+
+    Raises:
+        SettingError: An option is out of its domain.
+        SchemaError: The schema does not fit the model's inputs.
+        ModelError: The model fails on rows of the schema, or does not return one score a row.
+        UnsupportedError: The model cannot be copied, or has room for crosses already.
+    """
+    if any(isinstance(layer, ReservedTowerMixin) for layer in flat_layers(model)):
+        raise UnsupportedError("the model has room for crosses already", received=model.name)
+    from nid_keras.inject import residual
+    from nid_plugins.adapting.options import TowerOptions, check_names
+
+    known = {"inputs", "output", "extract", "frozen", "fresh", *TowerOptions.names()} - {"embeddings"}
+    check_names(options, sorted(known), "unknown option of reserve")
+    room: Any = Room(schema, crosses, size, order, bins)
+    return residual(model, room, **options)
+
+
 def tower_of(model: Any) -> Any:
     """Return the layer of a model that has room for crosses.
 
@@ -176,6 +220,6 @@ def tower_of(model: Any) -> Any:
     raise ModelError(
         "the model has no room for crosses",
         received=getattr(model, "name", type(model).__qualname__),
-        expected="a model made by nid_keras.reserving.reserve",
+        expected="a model made by nid_keras.reserved.reserve",
         hint="Keras compiles a model's training once: make room first, then compile and fit what reserve() returns",
     )

@@ -80,6 +80,21 @@ class Room:
         return cls(**{**spec, "schema": FeatureSchema.from_dict(spec["schema"])})
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the places; those of crosses are known when there are some."""
+        return tuple(f"place_{k + 1}" for k in range(self.crosses))
+
+    @property
+    def vocabulary_sizes(self) -> tuple[int, ...]:
+        """Number of combinations each place has room for."""
+        return (self.size,) * self.crosses
+
+    @property
+    def edges(self) -> Mapping[str, npt.NDArray[np.float32]]:
+        """Bin edges that are known beforehand: none."""
+        return {}
+
+    @property
     def sparse(self) -> tuple[str, ...]:
         """Names of the sparse fields."""
         return tuple(field.name for field in self.schema.sparse)
@@ -104,8 +119,8 @@ class Room:
         (group,) = groups_of([blank] * self.crosses, position)
         unknown = np.full((self.order, self.crosses), len(self.fields), np.int64)
         return CrossPlan(
-            names=tuple(f"place_{k + 1}" for k in range(self.crosses)),
-            sizes=(self.size,) * self.crosses,
+            names=self.names,
+            sizes=self.vocabulary_sizes,
             sparse=self.sparse,
             dense=self.dense,
             cardinalities=np.array([[field.cardinality] for field in self.schema.sparse], np.int64).reshape(

@@ -29,6 +29,8 @@ def monitor_of(model, **options):
 
 def trained(K, callbacks_of, kind="mapping", **fit):
     """Return what training leaves behind: losses, weights, the optimiser's state, and the next random numbers."""
+    # So that layers are called the same each time: in which order the penalties are added up goes by their names.
+    K.backend.clear_session()
     K.utils.set_random_seed(5)
     model = nets.KINDS[kind](K)
     model.compile(
