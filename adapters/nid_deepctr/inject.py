@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import nid_keras.inject
 import numpy as np
+from nid_keras.ids import value_of
 
 from nid_deepctr.copying import twin
 from nid_deepctr.feed import Feeder, member_values
@@ -129,5 +130,5 @@ def embeddings_of(model: Any) -> dict[str, npt.NDArray[np.float32]]:
             inner = next(one for one in models_in(outer) if set(layer.columns) <= set(one.input_names))
             for cross, column in zip(layer.crosses, layer.columns, strict=True):
                 table = main_table(inner, column)
-                found[cross] = table.embeddings.numpy().astype(np.float32)
+                found[cross] = value_of(table.embeddings).astype(np.float32)
     return found

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 import tf_keras
+from nid_keras.randomness import random_kept
 from tf_keras.src.engine.functional import Functional
 
 from nid_deepctr.feed import member_values
@@ -15,7 +16,6 @@ from nid_deepctr.graph import check_single_output, layers_in, main_table, read_i
 from nid_deepctr.inject import check_fields
 from nid_deepctr.layers import CrossColumns, CrossIds, GivenEmbeddings
 from nid_deepctr.saving import saveable
-from nid_deepctr.seeds import seeds_kept
 from nid_plugins.adapting.columns import column_names, common_dim, pair_of
 from nid_plugins.adapting.options import check_names, positive
 from nid_plugins.crosses.embeddings import check_embeddings
@@ -88,7 +88,7 @@ def rebuild(
         )
         for cross, name, size in zip(crosses.names, names, crosses.vocabulary_sizes, strict=True)
     ]
-    with seeds_kept():
+    with random_kept():
         model = _built(builder, [*linear, *added], [*deep, *added])
         absent = [name for name in names if name not in model.input_names]
         if absent:
