@@ -15,6 +15,26 @@ _PASSING = {"Reshape", "Flatten", "Squeeze", "Identity", "Cast", "ExpandDims", "
 """Layers and operations after a head that leave its values as they are."""
 
 
+_SCORES = {
+    "elu",
+    "exponential",
+    "gelu",
+    "leaky_relu",
+    "linear",
+    "mish",
+    "relu",
+    "selu",
+    "silu",
+    "softplus",
+    "softsign",
+    "swish",
+    "tanh",
+}
+"""Activations of a dense head whose values are no probabilities, even where some of them happen to lie in [0, 1]."""
+
+_NESTED = object()
+
+
 @dataclass(frozen=True)
 class Input:
     """One input of a model.
@@ -51,7 +71,7 @@ class Declared:
 def declared_inputs(model: Any) -> Declared | None:
     """Return the inputs of a functional or sequential model; None for a model that declares none."""
     structure = _structure(model)
-    if structure is None:
+    if structure is None or structure is _NESTED:
         return None
     if isinstance(structure, Mapping):
         return Declared("mapping", tuple(_input(tensor, key) for key, tensor in structure.items()))
@@ -69,15 +89,21 @@ def _structure(model: Any) -> Any:
             if structure is not None:
                 flat = isinstance(structure, list | tuple) and len(structure) == 1
                 single = flat and type(model).__name__ == "Sequential"
-                nested = isinstance(structure, Mapping | list | tuple) and any(
-                    isinstance(part, Mapping | list | tuple) for part in _parts(structure)
-                )
-                return None if nested else structure[0] if single else structure
+                if any(isinstance(part, Mapping | list | tuple) for part in _parts(structure)):
+                    return _NESTED
+                return structure[0] if single else structure
     return None
 
 
+def nests_inputs(model: Any) -> bool:
+    """Return whether a model takes mappings or lists inside a mapping or list."""
+    return _structure(model) is _NESTED
+
+
 def _parts(structure: Any) -> list[Any]:
-    return list(structure.values()) if isinstance(structure, Mapping) else list(structure)
+    if isinstance(structure, Mapping):
+        return list(structure.values())
+    return list(structure) if isinstance(structure, list | tuple) else []
 
 
 def _input(tensor: Any, key: str | None = None) -> Input:
@@ -132,6 +158,6 @@ def _head(layer: Any) -> Output:
     activation = getattr(getattr(layer, "activation", None), "__name__", None)
     if "sigmoid" in {kind.lower(), symbol.rpartition(".")[2], activation}:
         return "probability"
-    if activation == "linear" and kind in {"Dense", "EinsumDense"}:
+    if activation in _SCORES and kind in {"Dense", "EinsumDense"}:
         return "logit"
     return "auto"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nid_keras.declared import Declared, Input, declared_inputs
+from nid_keras.declared import Declared, Input, declared_inputs, nests_inputs
 from nid_plugins.adapting.inputs import Inputs, check_inputs
 from nid_plugins.adapting.precision import check_exact_ids
 from nid_plugins.blackbox import arguments, as_columns
@@ -46,8 +46,16 @@ class Feed:
         self.schema = schema
         self.declared = declared_inputs(model)
         self.names = schema.names
+        self._shapes = _built_shapes(model)
         if callable(check_inputs(inputs) if inputs != "auto" else inputs):
             self.inputs = inputs
+        elif nests_inputs(model):
+            raise UnsupportedError(
+                "the model's inputs are nested",
+                received="a mapping or list of mappings or lists of inputs",
+                expected="one mapping, list or tensor",
+                hint="Pass inputs=, a callable from a dict of columns to (args, kwargs)",
+            )
         elif self.declared is None:
             self.inputs = _undeclared(model, schema) if inputs == "auto" else inputs
             if self.inputs == "matrix":
@@ -64,7 +72,13 @@ class Feed:
             return (rows.astype(dtype),), {}
         columns = as_columns(rows, self.schema)
         if self.declared is None:
-            return ((columns,) if self.inputs == "mapping" else tuple(columns.values())), {}
+            if self.inputs == "mapping":
+                shaped = {
+                    name: column[:, None] if len(self._shapes.get(name, ())) == 2 else column
+                    for name, column in columns.items()
+                }
+                return (shaped,), {}
+            return tuple(columns.values()), {}
         arrays = [
             _shaped(columns[name], own) for name, own in zip(self.names, self.declared.inputs, strict=True)
         ]
@@ -186,12 +200,8 @@ def _undeclared(model: Any, schema: FeatureSchema) -> Inputs:
     known: Inputs | None = getattr(model, "nid_inputs", None)
     if known is not None:
         return known
-    for name in ("_build_shapes_dict", "_build_input_shape"):
-        shapes = getattr(model, name, None)
-        if isinstance(shapes, Mapping) and set(shapes) == {"input_shape"}:
-            shapes = shapes["input_shape"]
-        if isinstance(shapes, Mapping) and set(schema.names) <= set(shapes):
-            return "mapping"
+    if set(schema.names) <= set(_built_shapes(model)):
+        return "mapping"
     parameters = [
         parameter
         for parameter in inspect.signature(model.call).parameters.values()
@@ -205,6 +215,21 @@ def _undeclared(model: Any, schema: FeatureSchema) -> Inputs:
     return (
         "mapping" if annotation.startswith(("dict", "mapping", "typing.dict", "typing.mapping")) else "matrix"
     )
+
+
+def _built_shapes(model: Any) -> Mapping[str, Any]:
+    """Return the shapes, by name, of the columns a subclassed model was built on; empty where it took no mapping."""
+    for name in ("_build_shapes_dict", "_build_input_shape"):
+        shapes = getattr(model, name, None)
+        if (
+            isinstance(shapes, Mapping)
+            and len(shapes) == 1
+            and isinstance(only := next(iter(shapes.values())), Mapping)
+        ):
+            shapes = only  # by the name of the argument
+        if isinstance(shapes, Mapping) and all(isinstance(shape, Iterable) for shape in shapes.values()):
+            return {key: tuple(shape) for key, shape in shapes.items()}
+    return {}
 
 
 def _listed(declared: Declared) -> str:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tensorflow as tf
 
 from nid_keras.copying import compiled_like, copied
@@ -14,22 +15,24 @@ from nid_keras.declared import Declared, declared_inputs, declared_output
 from nid_keras.flavour import keras_of, layers_for
 from nid_keras.ids import CrossIdsMixin
 from nid_keras.layers import CrossEmbeddingMixin
-from nid_keras.model import KerasPredictor, flat_layers
-from nid_keras.randomness import random_kept
+from nid_keras.model import KerasPredictor, flat_layers, scores, untouched
+from nid_keras.randomness import names_kept, random_kept
 from nid_plugins.adapting.inputs import Inputs, check_extract
 from nid_plugins.adapting.options import TowerOptions, flag
 from nid_plugins.adapting.probe import probed_output, synthetic_rows
 from nid_plugins.crosses.room import Room
-from nid_plugins.errors import NidWarning, SettingError, UnsupportedError
+from nid_plugins.errors import NidError, NidWarning, SettingError, UnsupportedError
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
     from nid_plugins.adapter import Output
     from nid_plugins.crosses import CrossFeatures
 
 Extract = Callable[..., Mapping[str, Any]]
+
+_TRAINING = ("fit", "train_step", "test_step", "predict_step", "compute_loss")
+"""Methods of a model that say how it is trained; they are not those of a model it is a part of."""
 
 
 def residual(
@@ -78,12 +81,15 @@ def residual(
     feed = predictor.feed
     check_extract(feed.inputs, extract)
     _check_new(model, crosses)
-    known = probed_output(predictor, crosses, output, declared_output(model))
+    # What the head says goes before what its output on some rows looks like.
+    known = probed_output(predictor, crosses, declared_output(model) if output == "auto" else output)
     args, kwargs = feed(synthetic_rows(crosses, 2))
     args, kwargs = tf.nest.map_structure(tf.convert_to_tensor, (args, kwargs))
     base = copied(model, fresh, lambda copy: copy(*args, **kwargs))
+    _check_same(model, base, feed(synthetic_rows(crosses)))
+    _tell_own_training(keras, model)
     layers = layers_for(keras)
-    with random_kept():
+    with random_kept(), names_kept():
         kind = layers.ReservedTower if isinstance(crosses, Room) else layers.CrossTower
         made = kind(crosses, name=_free_name("cross_tower", base), **tower)
         corrected = layers.Corrected(known, name=_free_name("corrected", base))
@@ -103,6 +109,7 @@ def residual(
             target(*args, **kwargs)
         else:
             members = extract or _members(declared, feed.names)
+            _rename(base, declared.names)
             kept = layers.Frozen(base, name=base.name) if frozen else base
             target = _functional(keras, kept, made, corrected, declared, members)
     problem = compiled_like(model, target)
@@ -119,7 +126,11 @@ def _functional(
     keras: Any, base: Any, tower: Any, corrected: Any, declared: Declared, members: Extract
 ) -> Any:
     """Return a functional model of inputs like the base's."""
-    made = [keras.Input(own.shape, dtype=own.dtype, name=own.name) for own in declared.inputs]
+    made = [
+        # In Keras 3 no layer's name has a slash, but a key of a mapping may.
+        keras.Input(own.shape, dtype=own.dtype, name=None if "/" in own.name else own.name)
+        for own in declared.inputs
+    ]
     inputs: Any = made
     if declared.kind == "mapping":
         inputs = dict(zip(declared.names, made, strict=True))
@@ -127,8 +138,44 @@ def _functional(
         inputs = made[0]
     out = base(inputs)
     out = out[0] if isinstance(out, list | tuple) else out
-    delta = tower(members(inputs))
+    delta = tower(_extracted(tower, members, inputs))
     return keras.Model(inputs, corrected([out, delta]), name=f"crossed_{base.name}")
+
+
+def _extracted(tower: Any, members: Extract, inputs: Any) -> Any:
+    """Return the members of the crosses, as symbolic tensors of one value a row.
+
+    Raises:
+        SettingError: A user's ``extract`` does not give them.
+    """
+    try:
+        found = members(inputs)
+    except NidError:
+        raise
+    except Exception as error:
+        raise SettingError(
+            f"extract raised {type(error).__name__}: {error}",
+            expected="a function of the model's inputs, as it takes them, to a mapping of field name to tensor",
+        ) from error
+    if not isinstance(found, Mapping):
+        if hasattr(found, "shape"):  # one matrix
+            return found
+        raise SettingError("extract does not return a mapping", received=type(found).__qualname__)
+    for name in tower.fields:
+        shape = getattr(found.get(name), "shape", None)
+        if shape is None or len(shape) not in {1, 2} or (len(shape) == 2 and shape[1] not in {None, 1}):
+            raise SettingError(
+                "extract does not give this member of a cross",
+                field=name,
+                received=f"{sorted(found)}" if name not in found else f"shape {shape}",
+                expected="a symbolic tensor of shape (n,) or (n, 1)",
+            )
+        dtype = tf.as_dtype(found[name].dtype)
+        if not (dtype.is_integer or dtype.is_floating):
+            raise SettingError(
+                "a member of a cross must be a number", field=name, received=f"dtype {dtype.name}"
+            )
+    return {name: found[name] for name in tower.fields}
 
 
 def _members(declared: Declared, names: tuple[str, ...]) -> Extract:
@@ -140,6 +187,42 @@ def _members(declared: Declared, names: tuple[str, ...]) -> Extract:
         return inputs if len(names) > 1 else {names[0]: inputs}
 
     return members
+
+
+def _check_same(model: Any, copy: Any, batch: tuple[Any, Any]) -> None:
+    """Check that a copy returns what the model does, where the model returns the same twice.
+
+    Raises:
+        UnsupportedError: It does not: the model has state, or settings, its configuration leaves out.
+    """
+    args, kwargs = tf.nest.map_structure(tf.convert_to_tensor, batch)
+
+    def asked(one: Any) -> npt.NDArray[Any]:
+        with random_kept(), names_kept(), untouched(one):
+            return scores(one(*args, training=False, **kwargs))
+
+    first, second = asked(model), asked(copy)
+    if np.array_equal(first, second, equal_nan=True) or not np.array_equal(
+        first, asked(model), equal_nan=True
+    ):
+        return
+    raise UnsupportedError(
+        "a copy of the model does not return what the model does",
+        received=f"a difference of {np.nanmax(np.abs(first - second)):.3g} on rows drawn from the crosses' schema",
+        expected="a model whose get_config() and weights say all there is to it",
+        hint="Pass fresh=, a function that returns a new, built model with the same settings",
+    )
+
+
+def _tell_own_training(keras: Any, model: Any) -> None:
+    own = [name for name in _TRAINING if getattr(type(model), name) is not getattr(keras.Model, name)]
+    if own:
+        warnings.warn(
+            f"the model has its own {', '.join(own)}, which the target has not: fit() trains the target as it trains any "
+            "model, so train it in a loop of your own where that matters",
+            NidWarning,
+            stacklevel=4,
+        )
 
 
 def _check_wrapping(keras: Any, base: Any, inputs: Inputs, extract: Extract | None) -> None:
@@ -163,6 +246,16 @@ def _check_new(model: Any, crosses: CrossFeatures) -> None:
             received=taken,
             hint="Go on training the injected model, or inject into the original one",
         )
+
+
+def _rename(base: Any, taken: tuple[str, ...]) -> None:
+    """Give a model that is called like an input another name: beside each other they would be two layers of one name."""
+    name = base.name
+    while name in taken:
+        name += "_base"
+    if name != base.name:
+        # The name is an attribute in Keras 3, and a property without a setter in tf_keras.
+        setattr(base, "_name" if isinstance(getattr(type(base), "name", None), property) else "name", name)
 
 
 def _free_name(name: str, base: Any) -> str:

@@ -242,7 +242,7 @@ class CorrectedMixin:
 
     A probability p becomes ``p + (sigmoid(l + delta) - sigmoid(l))`` with ``l = logit(p)``; taking the logit and coming
     back would lose the last bits. The logit is taken of p clipped to ``[eps, 1 - eps]``, so that a saturated p is
-    finite, and can still be moved; the sum is clipped to [0, 1].
+    finite, and can still be moved; the sum is clipped to [0, 1], but what is beyond is not brought in by a delta of 0.
 
     Args:
         output: What the model returns, ``"probability"`` or ``"logit"``.
@@ -271,7 +271,8 @@ class CorrectedMixin:
         epsilon = float(np.finfo(out.dtype.as_numpy_dtype).eps) if out.dtype != tf.bfloat16 else 2.0**-7
         clipped = tf.clip_by_value(out, epsilon, 1.0 - epsilon)
         logit = tf.math.log(clipped) - tf.math.log1p(-clipped)
-        return tf.clip_by_value(out + (tf.sigmoid(logit + delta) - tf.sigmoid(logit)), 0.0, 1.0)
+        moved = out + (tf.sigmoid(logit + delta) - tf.sigmoid(logit))
+        return tf.clip_by_value(moved, tf.minimum(out, 0.0), tf.maximum(out, 1.0))
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         """Return the shape of the output."""

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _WRITES = ("Assign", "ResourceScatter", "Rng", "StatefulUniform", "StatefulStandardNormal", "ResourceApply")
 """Beginnings of the names of TensorFlow operations that write to a variable."""
 
+_LOSSES = ("_losses", "_loss_ids", "_eager_losses")
+"""Where a layer of Keras 3 or tf_keras keeps the losses that its last call added."""
+
 
 class KerasPredictor(Predictor):
     """A Keras model as a function of rows.
@@ -69,7 +72,7 @@ class KerasPredictor(Predictor):
             if traced is not None:
                 with self.session():
                     return scores(traced(*tf.nest.flatten((args, kwargs))))
-        with self.session(), random_kept():
+        with self.session():
             return scores(self._model(*args, training=False, **kwargs))
 
     @contextlib.contextmanager
@@ -80,7 +83,7 @@ class KerasPredictor(Predictor):
             return
         self._depth += 1
         try:
-            with untouched(self._model):
+            with random_kept(), untouched(self._model):
                 yield
         finally:
             self._depth -= 1
@@ -110,20 +113,44 @@ class KerasPredictor(Predictor):
 
 @contextlib.contextmanager
 def untouched(model: Any) -> Iterator[None]:
-    """Restore at the end every variable of a model that was written to."""
-    own = {
+    """Restore at the end what a call of a model changes: variables that were written to, and losses that were added."""
+    layers = flat_layers(model)
+    constant = {
         id(tensor_of(weight))
-        for layer in flat_layers(model)
+        for layer in layers
         if isinstance(layer, CrossIdsMixin)
         for weight in layer.non_trainable_weights
     }
-    kept = [(tensor_of(v), value_of(v)) for v in model.variables if id(tensor_of(v)) not in own]
+    variables = [tensor_of(variable) for variable in _variables_of(model)]
+    kept = [(variable, value_of(variable)) for variable in variables if id(variable) not in constant]
+    losses = [
+        (layer, name, own, own.copy())
+        for layer in layers
+        for name in _LOSSES
+        if (own := getattr(layer, name, None)) is not None
+    ]
     try:
         yield
     finally:
         for variable, before in kept:
             if not np.array_equal(value_of(variable), before, equal_nan=before.dtype.kind == "f"):
                 variable.assign(before)
+        for layer, name, own, held in losses:
+            if getattr(layer, name) is not own:  # tf_keras begins a new list
+                setattr(layer, name, own)
+            own.clear()
+            (own.update if isinstance(own, set) else own.extend)(held)
+
+
+def _variables_of(model: Any) -> list[Any]:
+    """Return the variables of a model and of its metrics."""
+    found = [*model.variables, *(variable for metric in model.metrics for variable in metric.variables)]
+    return [variable for variable in {id(own): own for own in found}.values() if is_variable(variable)]
+
+
+def is_variable(weight: Any) -> bool:
+    """Return whether one of a model's weights is a variable; tf_keras counts vocabularies of lookups among them."""
+    return hasattr(weight, "assign")
 
 
 def writes(graph: Any) -> bool:

@@ -13,6 +13,9 @@ from nid_deepctr.copying import twin
 from nid_deepctr.saving import left_out, saveable
 from nid_keras.copying import copied
 
+import nid_plugins as nid
+from nid_plugins.errors import UnsupportedError
+
 
 def copy_of(model):
     return copied(model, lambda: twin(model))
@@ -56,6 +59,30 @@ def test_what_deepctr_leaves_out_of_a_config_would_make_another_model(name):
         for layer in repaired.layers
         if type(layer).__module__.startswith("deepctr")
     )
+
+
+def test_a_model_that_holds_such_layers_and_copies_itself_by_their_config_is_refused():
+    class Holding(tf_keras.Model):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def call(self, inputs: dict):
+            return self.inner(inputs)
+
+        def get_config(self):
+            return {"inner": self.inner}
+
+        @classmethod
+        def from_config(cls, config):
+            with tf_keras.utils.custom_object_scope(dz.OBJECTS):
+                return cls(tf_keras.models.clone_model(config["inner"]))
+
+    model = Holding(dz.built("DIFM"))
+    columns = {tensor.name: tf.zeros((2, *tensor.shape[1:]), tensor.dtype) for tensor in model.inner.inputs}
+    model(columns)
+    with pytest.raises(UnsupportedError, match="does not return what the model does"):
+        nid.inject(model, dz.crosses_of("DIFM"), output="logit")
 
 
 def test_a_repaired_config_is_left_as_it_is_and_copied_again():
