@@ -10,6 +10,7 @@ import keras_nets as nets
 import numpy as np
 import pytest
 import tensorflow as tf
+from nid_keras.ids import value_of
 
 import nid_plugins as nid
 from nid_plugins.callbacks import JsonLinesSink, TensorBoardSink
@@ -50,7 +51,7 @@ def trained(K, callbacks_of, kind="mapping", **fit):
         tf.random.uniform((2,)).numpy(),
         np.array(K.initializers.GlorotUniform()((2, 2))),
     ]
-    state = [*model.get_weights(), *(np.array(v) for v in optimiser), *later]
+    state = [*model.get_weights(), *map(value_of, optimiser), *later]
     return history.history, state, callbacks
 
 

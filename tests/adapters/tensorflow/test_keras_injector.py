@@ -8,7 +8,8 @@ import os
 import keras_nets as nets
 import numpy as np
 import pytest
-import tensorflow as tf
+from nid_keras.ids import value_of
+from nid_keras.reserved import reserve, tower_of
 
 import nid_plugins as nid
 from nid_plugins.errors import ModelError, NidWarning, SettingError, UnsupportedError
@@ -19,15 +20,7 @@ EPOCHS = 4
 
 
 def reserved(model, **options):
-    from nid_keras.reserved import reserve
-
     return reserve(model, nets.SCHEMA, **{"crosses": 3, "size": 700, "bins": 8, "dim": 4, **options})
-
-
-def tower(model):
-    from nid_keras.reserved import tower_of
-
-    return tower_of(model)
 
 
 def injector(L, **options):
@@ -86,7 +79,7 @@ def fit(model, callbacks, **options):
 def state_of(model):
     optimiser = model.optimizer.variables
     optimiser = optimiser() if callable(optimiser) else optimiser
-    return [*model.get_weights(), *(tf.convert_to_tensor(v).numpy() for v in optimiser)]
+    return [*model.get_weights(), *map(value_of, optimiser)]
 
 
 def assert_same(one, two):
@@ -127,7 +120,7 @@ def test_a_model_with_room_returns_what_it_did_to_the_last_bit(K, kind):
     call = nets.call_of(kind, nets.frame(200))
     target = reserved(model)
     np.testing.assert_array_equal(target(*call), model(*call))
-    tower(target).fill(nets.crosses())
+    tower_of(target).fill(nets.crosses())
     np.testing.assert_array_equal(target(*call), model(*call))
     assert set(nid.cross_embeddings(target)) == set(nets.crosses().names)
     with pytest.raises(UnsupportedError, match="room for crosses already"):
@@ -223,7 +216,7 @@ def test_weights_alone_bring_the_crosses(K, whole, tmp_path):
     whole[0].save_weights(path)
     again = ready(K)
     again.load_weights(path)
-    assert tower(again).crosses().names == whole[1].core.crosses.names
+    assert tower_of(again).crosses().names == whole[1].core.crosses.names
     call = nets.call_of("mapping", VALID)
     np.testing.assert_array_equal(again(*call), whole[0](*call))
 
@@ -244,7 +237,7 @@ def test_nothing_that_fits_is_said_and_training_goes_on(K, L):
         loss = fit(model, [own], epochs=2, batch_size=600)
     assert len(loss) == 2
     assert own.core.status == "nothing"
-    assert tower(model).free == 1
+    assert tower_of(model).free == 1
 
 
 @pytest.mark.parametrize("option", [{"rate": 0.5}, {"frozen": True}, {"l2": 0.1}, {"tower": {"dim": 3}}])
