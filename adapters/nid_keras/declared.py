@@ -26,11 +26,9 @@ _SCORES = {
     "selu",
     "silu",
     "softplus",
-    "softsign",
     "swish",
-    "tanh",
 }
-"""Activations of a dense head whose values are no probabilities, even where some of them happen to lie in [0, 1]."""
+"""Activations of a dense head without an upper bound: no probabilities, even where some of them lie in [0, 1]."""
 
 _NESTED = object()
 
