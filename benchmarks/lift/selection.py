@@ -16,9 +16,9 @@ import numpy.typing as npt
 import torch
 
 import nid_plugins as nid
-from benchmarks.lift.joint import ForwardSelection
 from benchmarks.lift.models import build
 from benchmarks.lift.training import logits_of, train
+from nid_plugins.crosses.joint import ForwardSelection
 
 if TYPE_CHECKING:
     from benchmarks.lift.data import Split

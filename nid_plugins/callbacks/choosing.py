@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from nid_plugins.adapting import positive
 from nid_plugins.blackbox import wrap as wrap_model
+from nid_plugins.callbacks.picking import Refits, by_screening, further_pairs
 from nid_plugins.crosses import fit_crosses
-from nid_plugins.crosses import screen as screen_crosses
+from nid_plugins.crosses.bins import check_bins
+from nid_plugins.crosses.vocabulary import check_min_count
 from nid_plugins.detection import detect as detect_interactions
-from nid_plugins.errors import SettingError
-from nid_plugins.frames import columns_of, read_label
+from nid_plugins.detection.glider import checked_settings
+from nid_plugins.errors import NidWarning, SettingError
+from nid_plugins.frames import columns_of, read_label, read_matrix
 from nid_plugins.schema import FeatureSchema
 
 if TYPE_CHECKING:
@@ -23,13 +27,35 @@ if TYPE_CHECKING:
     from nid_plugins.adapter import Output
     from nid_plugins.blackbox import BlackBox
     from nid_plugins.crosses import CrossFeatures
+    from nid_plugins.crosses.offsets import Floats
     from nid_plugins.crosses.screen_report import ScreenReport
+    from nid_plugins.frames import FloatMatrix
     from nid_plugins.report import InteractionReport
 
     Fitting = Callable[[CrossFeatures, Any], CrossFeatures | None]
 
-DETECT = {"detector": "least_squares", "instances": 300, "perturbations": 1500, "progress": False}
+How = Literal["screened", "refitted", ""]
+
+DETECT: dict[str, Any] = {
+    "detector": "least_squares",
+    "options": None,
+    "baseline": "mode",
+    "instances": 300,
+    "perturbations": 1500,
+    "prune": "gain",
+    "rank": "count",
+    "min_gain": 1e-3,
+    "candidates": 40,
+}
 """Options of ``nid.detect`` where nothing else is asked for: seconds, not minutes, beside a training run."""
+
+_DETECT = (*DETECT, "executor")
+_SCREEN = ("folds", "l2", "main_effects", "greedy", "smaller_first")
+_WRAP = ("output", "inputs", "batch_size", "epsilon", "adapter")
+SCREEN_ROWS = 100_000
+"""Most held-out rows that crosses are screened on; drawn once."""
+ENOUGH = 1_000
+"""Held-out rows of the rarer class with which screening is certain of what matters."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +64,8 @@ class Choice:
 
     Attributes:
         crosses: The crosses worth injecting, in the order picked; None when there is none.
+        gains: Name of each to what it added when it was picked, in nats a row.
+        how: ``"screened"`` on held-out rows, or ``"refitted"`` on training rows; empty when there are none.
         report: The interactions detected.
         screening: What each candidate adds on held-out rows; None when there was no candidate.
         output: What the model returns, as far as is known.
@@ -45,6 +73,8 @@ class Choice:
     """
 
     crosses: CrossFeatures | None
+    gains: dict[str, float]
+    how: How
     report: InteractionReport
     screening: ScreenReport | None
     output: Output
@@ -69,6 +99,7 @@ class Chooser:
         bins: int,
         min_count: float | None,
         candidates: int,
+        pairs: int,
         detect: Mapping[str, Any] | None,
         screen: Mapping[str, Any] | None,
         wrap: Mapping[str, Any] | None,
@@ -81,21 +112,28 @@ class Chooser:
                 expected="FeatureSchema, or None where the framework declares the fields",
             )
         self.schema = schema
-        self._train, self._valid = _frame("train", train), _frame("valid", valid)
+        self._train, rows = _frame("train", train, schema)
+        self._valid, held_out = _frame("valid", valid, schema)
         if valid_label is None and isinstance(label, str):
             valid_label = label
-        self._valid_label = _labels("valid_label", valid_label, self._valid)
-        if label is not None:
-            _labels("label", label, self._train)
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-            raise SettingError("seed out of range", received=repr(seed), expected="an integer from 0")
-        self.seed = int(seed)
+        if valid_label is None:
+            raise SettingError(
+                "valid_label is missing", expected="0/1 labels of the rows, or the name of their column"
+            )
+        self._valid_label = read_label(valid_label, self._valid, held_out)
+        self._label = None if label is None else read_label(label, self._train, rows)
+        self.seed = non_negative("seed", seed)
         self._max_crosses = positive("max_crosses", max_crosses)
         self._candidates = positive("candidates", candidates)
-        self._fit: dict[str, Any] = {"bins": bins, "min_count": min_count}
-        self._detect = _options("detect", detect)
-        self._screen = _options("screen", screen)
-        self.wrap = _options("wrap", wrap)
+        self._pairs = non_negative("pairs", pairs)
+        check_min_count(min_count, rows)
+        self._fit: dict[str, Any] = {"bins": check_bins(bins), "min_count": min_count}
+        self._detect = {**DETECT, **_options("detect", detect, _DETECT)}
+        executor = {key: self._detect.pop(key) for key in ("executor",) if key in self._detect}
+        checked_settings(**self._detect, top_k=self._candidates, seed=self.seed)
+        self._detect |= executor
+        self._screen = _options("screen", screen, _SCREEN)
+        self.wrap = _options("wrap", wrap, _WRAP)
 
     def __call__(
         self,
@@ -115,46 +153,108 @@ class Chooser:
         """
         if box is None:
             box = wrap_model(model, self.schema, **self.wrap)
-        settings: dict[str, Any] = {**DETECT, "seed": self.seed, "top_k": self._candidates, **self._detect}
-        report = detect_interactions(box, self._valid, background=self._train, **settings)
-        if not len(report):
-            return Choice(None, report, None, box.output, "the model shows no interactions")
-        fitted: CrossFeatures | None = fit_crosses(
-            report, self._train, box.schema, max_crosses=len(report), **self._fit
+        report = detect_interactions(
+            box,
+            self._valid,
+            background=self._train,
+            top_k=self._candidates,
+            seed=self.seed,
+            progress=False,
+            **self._detect,
         )
+
+        def nothing(reason: str, screening: ScreenReport | None = None) -> Choice:
+            return Choice(None, {}, "", report, screening, box.output, reason)
+
+        sets = [tuple(interaction.fields) for interaction in report]
+        sets += further_pairs(sets, box.schema, self._pairs)
+        if not sets:
+            return nothing("the model shows no interactions")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NidWarning)  # of candidates that have no frequent combination
+            fitted: CrossFeatures | None = fit_crosses(
+                sets, self._train, box.schema, max_crosses=len(sets), **self._fit
+            )
         if fitting is not None and fitted is not None:
             fitted = fitting(fitted, self._train)
         if fitted is None:
-            return Choice(None, report, None, box.output, f"none of {len(report)} has room in the model")
+            return nothing(f"none of {len(sets)} candidates has room in the model")
         k = self._max_crosses if most is None else min(most, self._max_crosses)
-        picks: dict[str, Any] = {"greedy": True, "picks": k, "seed": self.seed, **self._screen}
-        screening = screen_crosses(fitted, self._valid, self._valid_label, box.logits(self._valid), **picks)
-        names = [one.name for one in screening if one.picked and one.gain > one.error][:k]
-        if not names:
-            reason = f"none of {len(fitted)} adds anything certain on held-out rows"
-            return Choice(None, report, screening, box.output, reason)
-        return Choice(fitted.select(names), report, screening, box.output)
+        rows, label, options = self._held_out(box.schema)
+        logits = box.logits_of(rows)
+        screening, names = by_screening(fitted, as_frame(rows, box.schema), label, logits, k, options)
+        how: How = "screened"
+        gains = {one.name: one.gain for one in screening if one.name in names}
+        if self._label is not None and min(label.sum(), len(label) - label.sum()) < ENOUGH:
+            how, gains = "refitted", self._refitted(fitted, box.schema, (rows, label, logits), k)
+        if not gains:
+            return nothing(f"none of {len(fitted)} candidates adds anything certain", screening)
+        return Choice(fitted.select(list(gains)), gains, how, report, screening, box.output)
+
+    def _held_out(self, schema: FeatureSchema) -> tuple[FloatMatrix, Floats, dict[str, Any]]:
+        """Return held-out rows to screen on, their labels, and the options of the screening."""
+        rows, label = read_matrix(self._valid, schema), self._valid_label
+        options = {"seed": self.seed, **self._screen}
+        if len(rows) <= SCREEN_ROWS:
+            return rows, label, options
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(7,)))
+        chosen = np.sort(rng.permutation(len(rows))[:SCREEN_ROWS])
+        folds = options.get("folds", 5)
+        if not isinstance(folds, int | np.integer):
+            options["folds"] = np.asarray(folds)[chosen]
+        return rows[chosen], label[chosen], options
+
+    def _refitted(
+        self,
+        fitted: CrossFeatures,
+        schema: FeatureSchema,
+        held_out: tuple[FloatMatrix, Floats, Floats],
+        k: int,
+    ) -> dict[str, float]:
+        """Return crosses picked on training rows, with their gains; none where they do not help the model."""
+        assert self._label is not None
+        if self._label.min() == self._label.max():
+            return {}
+        rows = read_matrix(self._train, schema, missing=True, known_only=False)
+        refits = Refits(fitted, rows, self._label, self.seed)
+        picked = refits.pick(k)
+        if not picked:
+            return {}
+        gain, error = refits.gain_on(list(picked), *held_out)
+        return picked if gain > -error else {}  # unless held-out rows speak against it
 
 
-def _frame(option: str, frame: Any) -> Any:
+def as_frame(rows: FloatMatrix, schema: FeatureSchema) -> dict[str, Floats]:
+    """Return rows of shape (n, p) as a frame."""
+    return {name: rows[:, j] for j, name in enumerate(schema.names)}
+
+
+def non_negative(option: str, value: object) -> int:
+    """Return ``value`` as an int.
+
+    Raises:
+        SettingError: Not an integer of at least 0.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+        raise SettingError(f"{option} out of range", received=repr(value), expected="an integer from 0")
+    return int(value)
+
+
+def _frame(option: str, frame: Any, schema: FeatureSchema | None) -> tuple[Any, int]:
+    """Return a frame, checked as far as can be, and its number of rows."""
     if frame is None:
         raise SettingError(f"{option} is missing", expected="a frame of the model's fields")
-    columns_of(frame)
-    return frame
+    if schema is not None:
+        read_matrix(frame, schema, what=option, missing=option == "train", known_only=option != "train")
+    return frame, len(next(iter(columns_of(frame).values()), ()))
 
 
-def _labels(option: str, label: Any, frame: Any) -> Any:
-    if label is None:
+def _options(option: str, given: Any, known: tuple[str, ...]) -> dict[str, Any]:
+    if given is not None and not isinstance(given, Mapping):
         raise SettingError(
-            f"{option} is missing", expected="0/1 labels of the rows, or the name of their column"
+            f"{option} is no dict of options", received=repr(given), expected=f"keys of {known}"
         )
-    columns = columns_of(frame)
-    return read_label(label, frame, len(next(iter(columns.values()), ())))
-
-
-def _options(option: str, given: Any) -> dict[str, Any]:
-    if given is None:
-        return {}
-    if not isinstance(given, Mapping):
-        raise SettingError(f"{option} is not a set of options", received=repr(given), expected="a dict")
-    return dict(given)
+    unknown = [key for key in given or {} if key not in known]
+    if unknown:
+        raise SettingError(f"unknown option in {option}", received=unknown, expected=f"keys of {known}")
+    return dict(given or {})

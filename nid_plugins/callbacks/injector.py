@@ -26,6 +26,11 @@ Status = Literal["waiting", "chosen", "injected", "nothing", "failed"]
 FORMAT = "nid-plugins injector"
 STATE_VERSION = 1
 
+L2_OF_MEAN = 2.5e-5
+L2_OF_SUM = 1e-2
+"""Weight of the squared norm of cross embeddings. What suits embeddings of single fields keeps crosses from learning
+anything: their combinations are seen far less often."""
+
 
 class CrossInjector:
     """Lets a model train for some epochs, asks it for its interactions, and has the best crosses put into it.
@@ -36,7 +41,7 @@ class CrossInjector:
     Args:
         schema: The model's fields; may be left out where the framework declares them.
         train: Training frame: the crosses' vocabularies are fitted on it.
-        label: Its 0/1 labels, shape (n,), or the name of its column.
+        label: Its 0/1 labels, shape (n,), or the name of its column. Used where there are few held-out rows.
         valid: Frame of held-out rows: crosses are picked by what they add there, and instances drawn from it.
         valid_label: Its labels, or the name of its column. None: the column ``label`` names.
         after: Epochs the base is trained before.
@@ -44,12 +49,15 @@ class CrossInjector:
         bins: Quantile bins of a dense member.
         min_count: A combination is kept when it occurs more often in ``train``; None as in ``nid.fit_crosses``.
         candidates: Detected sets that are tried.
+        pairs: Pairs of fields that are tried besides: a model in its first epochs does not show all yet that it could
+            use. 0 for the detected ones alone.
         detect: Options of ``nid.detect`` other than the defaults here.
         screen: Options of ``nid.screen``.
         wrap: Options of ``nid.wrap``, e.g. ``{"output": "logit"}``.
         tower: Options of the tower, e.g. ``{"dim": 4}``; see :class:`~nid_plugins.adapting.TowerOptions`.
         rate: Learning rate of the crosses over that of the optimiser's first group.
-        l2: Weight of the squared norm of the cross embeddings in the loss; None for the framework's default.
+        l2: Weight of the squared norm of the cross embeddings in the loss. None: :data:`L2_OF_MEAN` or
+            :data:`L2_OF_SUM`, as the framework's loss is the mean or the sum over a batch.
         frozen: Whether all but the crosses is kept as it is from then on.
         seed: Of detection, folds and the tower.
 
@@ -79,11 +87,12 @@ class CrossInjector:
         bins: int = 100,
         min_count: float | None = None,
         candidates: int = 40,
+        pairs: int = 150,
         detect: Mapping[str, Any] | None = None,
         screen: Mapping[str, Any] | None = None,
         wrap: Mapping[str, Any] | None = None,
         tower: Mapping[str, Any] | None = None,
-        rate: float = 1.0,
+        rate: float = 2.0,
         l2: float | None = None,
         frozen: bool = False,
         seed: int = 0,
@@ -98,6 +107,7 @@ class CrossInjector:
             bins=bins,
             min_count=min_count,
             candidates=candidates,
+            pairs=pairs,
             detect=detect,
             screen=screen,
             wrap=wrap,

@@ -32,6 +32,7 @@ def screen(
     l2: float | None = None,
     main_effects: bool = True,
     greedy: bool = False,
+    smaller_first: bool = False,
     picks: int = 40,
     seed: int = 0,
 ) -> ScreenReport:
@@ -58,6 +59,8 @@ def screen(
             crosses that say the same are not all taken. Picking is lazy: a cross's gain is measured again only while
             its last one is ahead of the best fresh one, which takes the best each time as long as picking a cross does not
             raise another's gain.
+        smaller_first: When greedy, pick pairs before triples, and so on: a triple is then credited only with what pairs
+            cannot do. Without it a triple that holds two strong pairs may be picked in their place.
         picks: Most crosses to pick when greedy; it stops before when none is left with a gain above 0, all of
             them measured again.
         seed: Of the folds.
@@ -101,7 +104,11 @@ def screen(
     picked: list[int] = []
     gains = list(alone)
     if greedy:
-        picked = _pick(base, ids, sizes, gains, picks)
+        orders = [len(cross.fields) for cross in crosses.crosses]
+        levels = [[k for k, own in enumerate(orders) if own == order] for order in sorted(set(orders))]
+        picked = _pick(
+            base, ids, sizes, gains, picks, levels if smaller_first else [list(range(len(orders)))]
+        )
     rest = sorted(set(range(len(crosses))) - set(picked), key=lambda k: (-gains[k][0], k))
     screened = [
         ScreenedCross(
@@ -126,6 +133,7 @@ def screen(
             "l2": l2,
             "main_effects": main_effects,
             "greedy": greedy,
+            "smaller_first": smaller_first,
             "picks": picks,
             "seed": seed,
         },
@@ -133,46 +141,45 @@ def screen(
 
 
 def _pick(
-    base: HeldOutBase, ids: Ids, sizes: list[int], gains: list[tuple[float, float]], picks: int
-) -> list[int]:
-    """Pick crosses greedily and add their offsets to the base; ``gains`` are replaced by those on top of the picked.
-
-    A heap holds each cross with its last gain and the number of picks that gain was measured after.
-    """
-    picked: list[int] = []
-    heap = [(-gain, k, 0) for k, (gain, _) in enumerate(gains)]
-    heapq.heapify(heap)
-    while heap and len(picked) < picks:
-        minus_gain, k, measured_after = heap[0]
-        if minus_gain >= 0:
-            if not _measure_again(base, ids, sizes, gains, heap, len(picked)):
-                break
-        elif measured_after < len(picked):
-            gains[k] = base.gain(ids[k], sizes[k])
-            heapq.heapreplace(heap, (-gains[k][0], k, len(picked)))
-        else:
-            heapq.heappop(heap)
-            base.add(ids[k], sizes[k])
-            picked.append(k)
-    _measure_again(base, ids, sizes, gains, heap, len(picked))
-    return picked
-
-
-def _measure_again(
     base: HeldOutBase,
     ids: Ids,
     sizes: list[int],
     gains: list[tuple[float, float]],
-    heap: list[tuple[float, int, int]],
-    now: int,
-) -> bool:
-    """Measure every gain on the heap that is older than ``now`` picks; return whether there was one."""
-    old = [k for _, k, measured_after in heap if measured_after < now]
-    for k in old:
-        gains[k] = base.gain(ids[k], sizes[k])
-    heap[:] = [(-gains[k][0], k, now) for _, k, _ in heap]
-    heapq.heapify(heap)
-    return bool(old)
+    picks: int,
+    levels: list[list[int]],
+) -> list[int]:
+    """Pick crosses greedily and add their offsets to the base; ``gains`` are replaced by those on top of the picked.
+
+    A heap holds each cross of a level with its last gain; ``measured`` says after how many picks that was measured.
+    """
+    picked: list[int] = []
+    measured = [0] * len(sizes)
+
+    def measure(k: int) -> None:
+        if measured[k] < len(picked):
+            gains[k], measured[k] = base.gain(ids[k], sizes[k]), len(picked)
+
+    for level in levels:
+        heap = [(-gains[k][0], k) for k in level]
+        heapq.heapify(heap)
+        while heap and len(picked) < picks:
+            minus_gain, k = heap[0]
+            if measured[k] == len(picked) and minus_gain < 0:
+                heapq.heappop(heap)
+                base.add(ids[k], sizes[k])
+                picked.append(k)
+                continue
+            # The best last gain is old, or none is above 0: then all are measured, as picking may have raised one.
+            stale = [other for _, other in heap if measured[other] < len(picked)] if minus_gain >= 0 else [k]
+            if not stale:
+                break
+            for other in stale:
+                measure(other)
+            heap = [(-gains[other][0], other) for _, other in heap]
+            heapq.heapify(heap)
+    for k in set(range(len(sizes))) - set(picked):
+        measure(k)
+    return picked
 
 
 def _folds(folds: int | npt.ArrayLike, label: Floats, seed: int) -> npt.NDArray[np.intp]:

@@ -1,4 +1,4 @@
-"""Forward selection of the lift benchmark: finds what is planted, fits what scikit-learn fits, stops in noise."""
+"""Forward selection of crosses: finds what is planted, fits what scikit-learn fits, stops in noise."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from benchmarks.lift.joint import ForwardSelection, Weights, fit_ridge, one_hot
+from nid_plugins.crosses.joint import ForwardSelection, Weights, fit_ridge, one_hot
 
 
 def planted(n: int = 1500) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:

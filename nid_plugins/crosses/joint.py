@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from nid_plugins.metrics import sigmoid
+from nid_plugins.crosses.offsets import sigmoid, softplus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 Floats = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.integer]
@@ -58,7 +58,7 @@ def fit_ridge(
     z = x @ w + b
 
     def loss(logits: Floats, weights: Floats) -> float:
-        return float(np.logaddexp(0, logits).sum() - y @ logits + 0.5 * (penalty * weights) @ weights)
+        return float(softplus(logits).sum() - y @ logits + 0.5 * (penalty * weights) @ weights)
 
     current = loss(z, w)
     for _ in range(steps):
@@ -83,7 +83,9 @@ def fit_ridge(
     return Weights(w, b)
 
 
-def _conjugate_gradients(product: object, target: Floats, diagonal: Floats, steps: int) -> Floats:
+def _conjugate_gradients(
+    product: Callable[[Floats], Floats], target: Floats, diagonal: Floats, steps: int
+) -> Floats:
     found = np.zeros_like(target)
     residual, scaled = target, target / diagonal
     direction, size = scaled, float(target @ scaled)
@@ -91,7 +93,7 @@ def _conjugate_gradients(product: object, target: Floats, diagonal: Floats, step
     for _ in range(steps):
         if size <= 1e-3 * first or size == 0:
             break
-        image = product(direction)  # type: ignore[operator]
+        image = product(direction)
         step = size / float(direction @ image)
         found = found + step * direction
         residual = residual - step * image
@@ -111,6 +113,9 @@ class ForwardSelection:
         penalty_fields: On half the square of a field's offsets.
         penalty_crosses: The same for crosses.
         only_last: Hold out the last fold alone, for rows in order of time.
+
+    Attributes:
+        loss: Held-out log-loss of a row with what was picked so far, in nats.
     """
 
     def __init__(
@@ -129,6 +134,7 @@ class ForwardSelection:
         self._splits = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in held]
         main = sparse.hstack([one_hot(column, with_zero=True) for column in fields.T]).tocsr()
         self._penalty = np.full(main.shape[1], penalty_fields)
+        self._blocks: list[int] = []
         self._rows = [(main[train], main[test]) for train, test in self._splits]
         rate = float(label.mean())
         prior = float(np.log(rate / (1 - rate)))
@@ -164,6 +170,21 @@ class ForwardSelection:
             picked.append((best, before - self.loss))
         return picked
 
+    def contribution(self, ids: Sequence[Ids]) -> Floats:
+        """Return what the crosses picked so far add to the logit of other rows, shape (m,): the mean over the fits.
+
+        Args:
+            ids: Of each cross in the order picked, shape (m,).
+        """
+        total = np.zeros(len(ids[0]) if len(ids) else 0)
+        stop = len(self._penalty) - sum(self._blocks)
+        for column, width in zip(ids, self._blocks, strict=True):
+            weights = np.mean([fit.weights[stop : stop + width] for fit in self._fits], axis=0)
+            known = (column > 0) & (column <= width)
+            total[known] += weights[column[known] - 1]
+            stop += width
+        return total
+
     def _widened(self, block: sparse.csr_matrix | None) -> tuple[list[tuple[sparse.csr_matrix, ...]], Floats]:
         if block is None:
             return self._rows, self._penalty
@@ -181,7 +202,7 @@ class ForwardSelection:
             start = Weights(np.append(last.weights, np.zeros(len(penalty) - len(last.weights))), last.bias)
             fit = fit_ridge(x, self._label[train], penalty, start, steps=steps)
             z = x_held @ fit.weights + fit.bias
-            losses.append(np.logaddexp(0, z) - self._label[test] * z)
+            losses.append(softplus(z) - self._label[test] * z)
             fits.append(fit)
         return float(np.concatenate(losses).mean()), fits
 
@@ -189,3 +210,4 @@ class ForwardSelection:
         rows, penalty = self._widened(block)
         self.loss, self._fits = self._evaluate(block, steps=2)
         self._rows, self._penalty = rows, penalty
+        self._blocks.append(block.shape[1])
