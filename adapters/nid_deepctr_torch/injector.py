@@ -9,6 +9,7 @@ from nid_torch.growing import TOWER, check_room, check_tower, freeze, named
 from nid_torch.optimising import Newcomers, schedulers_of
 
 from nid_deepctr_torch.inject import become_residual, tower_for
+from nid_plugins.callbacks.injector import L2_OF_SUM
 from nid_plugins.callbacks.injector import CrossInjector as Core
 
 if TYPE_CHECKING:
@@ -106,16 +107,18 @@ class CrossInjector(Callback):  # type: ignore[misc]
 
     def _put(self, model: Any, crosses: CrossFeatures) -> None:
         core = self.core
-        options = {"seed": core.seed, "l2": L2 if core.l2 is None else core.l2, **core.tower}
+        options = {"seed": core.seed, "l2": L2_OF_SUM if core.l2 is None else core.l2, **core.tower}
         known, tower = tower_for(model, crosses, output=core.output, **options)
         check_room(model, type(model), (TOWER,))
-        newcomers = Newcomers(model.optim, named(tower), rate=core.rate, schedulers=self._scheduler)
+        newcomers = Newcomers(
+            model.optim,
+            named(tower),
+            rate=core.rate,
+            weight_decay=0.0 if "weight_decay" in model.optim.param_groups[0] else None,  # l2 is in the loss
+            schedulers=self._scheduler,
+        )
         become_residual(model, tower, known, frozen=core.frozen)
         model.nid_grown = True
         if core.frozen:
             freeze(model)
         newcomers.join()
-
-
-L2 = 1e-5
-"""Weight of the squared norm of the cross embeddings unless another is given."""

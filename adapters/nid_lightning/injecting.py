@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from nid_torch.growing import TOWER, Growth, check_tower
+from nid_torch.optimising import decay_of
 
 from nid_lightning.ranks import Ranks
 from nid_plugins.adapting import check_extract
@@ -242,7 +243,7 @@ class InjectorHooks:
                     optimiser=optimiser,
                     schedulers=schedulers,
                     rate=core.rate,
-                    weight_decay=None if core.l2 is None else 2 * core.l2,
+                    weight_decay=None if optimiser is None else decay_of(optimiser, core.l2),
                     **{"seed": core.seed, **core.tower},
                 )
         except Exception as error:  # noqa: BLE001 - raised below, once all ranks know

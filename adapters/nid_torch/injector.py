@@ -8,7 +8,7 @@ from nid_plugins.adapting import check_extract
 from nid_plugins.callbacks.injector import CrossInjector as Core
 from nid_plugins.errors import SettingError
 from nid_torch.growing import Growth, check_tower, inner
-from nid_torch.optimising import schedulers_of
+from nid_torch.optimising import decay_of, schedulers_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +27,8 @@ class CrossInjector:
     The model stays the same object. The cross embeddings join the optimiser as a group of their own, with the settings
     of the first one, times ``rate`` for the learning rate; what it knows of the other parameters is kept, and schedulers
     go on as they would have. ``l2`` becomes the weight decay of that group, ``2 * l2``: for SGD, Adam and Adagrad the
-    same as ``l2`` times the squared norm in the loss.
+    same as ``l2`` times the squared norm in a loss that is a mean. AdamW, whose decay is of another kind, keeps that of
+    its first group unless ``l2`` is given.
 
     Args:
         schema: The model's fields.
@@ -151,6 +152,6 @@ class CrossInjector:
             optimiser=self._optimiser,
             schedulers=self._scheduler,
             rate=core.rate,
-            weight_decay=None if core.l2 is None else 2 * core.l2,
+            weight_decay=decay_of(self._optimiser, core.l2),  # type: ignore[arg-type]
             **{"seed": core.seed, **core.tower},
         ).attach()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from nid_plugins.callbacks.injector import L2_OF_MEAN
 from nid_plugins.errors import SettingError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -85,6 +86,23 @@ class Newcomers:
                     # Not in place: two schedulers may share a list.
                     added = _times(values[0], self._rate) if name in _SCALED_LISTS else values[0]
                     setattr(scheduler, name, [*values, added])
+
+
+def decay_of(optimiser: Optimizer, l2: float | None) -> float | None:
+    """Return the weight decay that puts ``l2`` times the squared norm into a loss that is a mean over the batch.
+
+    Args:
+        optimiser: What trains.
+        l2: As asked for; None for the default, where the optimiser's decay is a part of the gradient.
+
+    Returns:
+        Twice ``l2``; None, to go by the optimiser's first group, where nothing is asked for and its decay is not of
+        that kind (AdamW) or it has none.
+    """
+    first = optimiser.param_groups[0]
+    if l2 is not None:
+        return 2 * l2
+    return None if "weight_decay" not in first or first.get("decoupled_weight_decay") else 2 * L2_OF_MEAN
 
 
 def schedulers_of(optimiser: Optimizer, given: Any) -> list[Any]:
