@@ -59,7 +59,7 @@ class CrossInjectorMixin(_Callback):  # type: ignore[misc]
         super().__init__()
         self.core = Core(schema, train, label, valid, valid_label, **options)
         for name, unset in _RESERVED.items():
-            if getattr(self.core, name) != unset:
+            if name in options and getattr(self.core, name) != unset:
                 raise SettingError(
                     f"{name} is not for an injector of Keras",
                     received=repr(getattr(self.core, name)),
