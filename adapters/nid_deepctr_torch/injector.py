@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from deepctr_torch.callbacks import Callback
-from nid_torch.growing import TOWER, check_room, check_tower, freeze, named
+from nid_torch.growing import TOWER, check_room, freeze, named
 from nid_torch.optimising import Newcomers, schedulers_of
 
 from nid_deepctr_torch.inject import become_residual, tower_for
@@ -61,7 +61,6 @@ class CrossInjector(Callback):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self.core = Core(schema, train, label, valid, valid_label, **options)
-        check_tower(self.core.tower)
         self._scheduler = scheduler
 
     def on_train_begin(self, logs: Any = None) -> None:

@@ -6,7 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
-from nid_torch.growing import TOWER, Growth, check_tower
+from nid_torch.growing import TOWER, Growth
 from nid_torch.optimising import decay_of
 
 from nid_lightning.ranks import Ranks
@@ -57,7 +57,6 @@ class InjectorHooks:
     ) -> None:
         super().__init__()
         self.core = Core(schema, train, label, valid, valid_label, **options)
-        check_tower(self.core.tower)
         if callable(self.core.wrap.get("inputs")):
             check_extract(self.core.wrap["inputs"], extract)
         if isinstance(optimiser, bool) or not isinstance(optimiser, int) or optimiser < 0:

@@ -22,7 +22,7 @@ from nid_torch.model import TorchPredictor, check_exact_matrix, declared_output,
 from nid_torch.optimising import Newcomers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from torch.optim import Optimizer
 
@@ -217,19 +217,6 @@ class Growth:
 def named(tower: CrossTower) -> dict[str, nn.Parameter]:
     """Return the parameters of a tower by their names in the model that has it."""
     return {f"{TOWER}.{name}": parameter for name, parameter in tower.named_parameters()}
-
-
-def check_tower(options: Mapping[str, Any]) -> None:
-    """Check the names of a tower's options; embeddings to start from are not among them: crosses are yet to be chosen.
-
-    Raises:
-        SettingError: There is no such option.
-    """
-    check_names(
-        options,
-        [name for name in TowerOptions.names() if name != "embeddings"],
-        "unknown option of the tower",
-    )
 
 
 def check_pliable(model: nn.Module) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nid_plugins.adapting import check_extract
 from nid_plugins.callbacks.injector import CrossInjector as Core
 from nid_plugins.errors import SettingError
-from nid_torch.growing import Growth, check_tower, inner
+from nid_torch.growing import Growth, inner
 from nid_torch.optimising import decay_of, schedulers_of
 
 if TYPE_CHECKING:
@@ -67,7 +67,6 @@ class CrossInjector:
         **options: Any,
     ) -> None:
         self.core = Core(schema, train, label, valid, valid_label, **options)
-        check_tower(self.core.tower)
         if callable(self.core.wrap.get("inputs")):
             check_extract(self.core.wrap["inputs"], extract)
         self._extract = extract

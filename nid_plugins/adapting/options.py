@@ -43,11 +43,12 @@ class TowerOptions:
     seed: int = 0
 
     @classmethod
-    def of(cls, crosses: CrossFeatures | CrossPlan, **options: Any) -> TowerOptions:
+    def of(cls, crosses: CrossFeatures | CrossPlan | None, **options: Any) -> TowerOptions:
         """Return options as a user gave them, checked.
 
         Args:
-            crosses: The crosses the tower is for, or their plan.
+            crosses: The crosses the tower is for, or their plan; None while they are yet to be chosen, when there can be
+                no embeddings to start from.
             **options: Any of the attributes; ``embeddings`` may hold whatever NumPy reads, or be None.
 
         Raises:
@@ -56,6 +57,7 @@ class TowerOptions:
         check_names(options, cls.names(), "unknown option of inject")
         given = {**{field.name: field.default for field in dataclasses.fields(cls)}, **options}
         dim = positive("dim", given["dim"])
+        names, sizes = ((), ()) if crosses is None else (crosses.names, crosses.vocabulary_sizes)
         hidden, seed = given["hidden"], given["seed"]
         if isinstance(hidden, str) or not isinstance(hidden, Sequence):
             raise SettingError("hidden is not a list of widths", received=repr(hidden), expected="e.g. (32,)")
@@ -66,9 +68,7 @@ class TowerOptions:
             hidden=tuple(positive("hidden", width) for width in hidden),
             dropout=fraction("dropout", given["dropout"], below=1.0),
             l2=fraction("l2", given["l2"], below=math.inf),
-            embeddings=check_embeddings(
-                options.get("embeddings"), crosses.names, crosses.vocabulary_sizes, dim
-            ),
+            embeddings=check_embeddings(options.get("embeddings"), names, sizes, dim),
             train_embeddings=flag("train_embeddings", given["train_embeddings"]),
             train_projection=flag("train_projection", given["train_projection"]),
             seed=int(seed),

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from nid_plugins.adapting import flag, fraction, positive
+from nid_plugins.adapting import TowerOptions, check_names, flag, fraction, positive
 from nid_plugins.callbacks.choosing import Choice, Chooser
 from nid_plugins.callbacks.packing import packed_crosses, unpacked_crosses
-from nid_plugins.errors import ArtefactError, NidWarning
+from nid_plugins.errors import ArtefactError, NidWarning, SettingError
 from nid_plugins.plugins import get_manager
 from nid_plugins.validation import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from nid_plugins.adapter import Output
     from nid_plugins.blackbox import BlackBox
@@ -54,7 +55,8 @@ class CrossInjector:
         detect: Options of ``nid.detect`` other than the defaults here.
         screen: Options of ``nid.screen``.
         wrap: Options of ``nid.wrap``, e.g. ``{"output": "logit"}``.
-        tower: Options of the tower, e.g. ``{"dim": 4}``; see :class:`~nid_plugins.adapting.TowerOptions`.
+        tower: Options of the tower but for ``l2`` and ``embeddings``, e.g. ``{"dim": 4}``; see
+            :class:`~nid_plugins.adapting.TowerOptions`.
         rate: Learning rate of the crosses over that of the optimiser's first group.
         l2: Weight of the squared norm of the cross embeddings in the loss. None: :data:`L2_OF_MEAN` or
             :data:`L2_OF_SUM`, as the framework's loss is the mean or the sum over a batch.
@@ -115,7 +117,7 @@ class CrossInjector:
         )
         self.wrap = self.chooser.wrap
         self.after = positive("after", after)
-        self.tower = dict(tower or {})
+        self.tower = _tower(tower)
         self.rate = fraction("rate", rate, below=float("inf"))
         self.l2 = None if l2 is None else fraction("l2", l2, below=float("inf"))
         self.frozen = flag("frozen", frozen)
@@ -242,3 +244,13 @@ class CrossInjector:
     def _give_up(self, status: Status, sentence: str) -> None:
         self.status = status
         warnings.warn(f"{sentence}; training goes on without", NidWarning, stacklevel=4)
+
+
+def _tower(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    if options is not None and not isinstance(options, Mapping):
+        raise SettingError("tower is no dict of options", received=repr(options))
+    given = dict(options or {})
+    allowed = [name for name in TowerOptions.names() if name not in {"embeddings", "l2"}]
+    check_names(given, allowed, "unknown option in tower")
+    TowerOptions.of(None, **given)
+    return given

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     Fields = tuple[str, ...]
 
+ERRORS = 2.0
+"""Standard errors a cross's held-out gain must be above 0: the best of many candidates are partly luck."""
 FOLDS = 3
 BINS = 20
 """Of dense fields as main effects in refits."""
@@ -65,12 +67,14 @@ def further_pairs(sets: Sequence[Fields], schema: FeatureSchema, most: int) -> l
 def by_screening(
     crosses: CrossFeatures, frame: Any, label: Floats, logits: Floats, k: int, options: dict[str, Any]
 ) -> tuple[ScreenReport, list[str]]:
-    """Pick by what crosses add to the model's logits on held-out rows; keep what is above its standard error."""
+    """Pick by what crosses add to the model's logits on held-out rows; keep what is certain; see :data:`ERRORS`."""
     report = screen(
         crosses, frame, label, logits, **{"greedy": True, "smaller_first": True, "picks": k, **options}
     )
     certain = [
-        one.name for one in report if one.gain > one.error and (one.picked or not options.get("greedy", True))
+        one.name
+        for one in report
+        if one.gain > ERRORS * one.error and (one.picked or not options.get("greedy", True))
     ]
     return report, certain[:k]
 
@@ -107,7 +111,7 @@ class Refits:
         picked: dict[str, float] = {}
         for order in sorted(set(orders)):
             level = [i for i, own in enumerate(orders) if own == order]
-            found = self._search.pick([self._ids[i] for i in level], k - len(picked))
+            found = self._search.pick([self._ids[i] for i in level], k - len(picked), errors=ERRORS)
             picked |= {self._crosses.names[level[position]]: gain for position, gain in found}
         return picked
 

@@ -113,9 +113,6 @@ class ForwardSelection:
         penalty_fields: On half the square of a field's offsets.
         penalty_crosses: The same for crosses.
         only_last: Hold out the last fold alone, for rows in order of time.
-
-    Attributes:
-        loss: Held-out log-loss of a row with what was picked so far, in nats.
     """
 
     def __init__(
@@ -139,9 +136,14 @@ class ForwardSelection:
         rate = float(label.mean())
         prior = float(np.log(rate / (1 - rate)))
         self._fits = [Weights(np.zeros(main.shape[1]), prior) for _ in self._splits]
-        self.loss, self._fits = self._evaluate(None, steps=8)
+        self._losses, self._fits = self._evaluate(None, steps=8)
 
-    def pick(self, ids: Sequence[Ids], k: int) -> list[tuple[int, float]]:
+    @property
+    def loss(self) -> float:
+        """Held-out log-loss of a row with what was picked so far, in nats."""
+        return float(self._losses.mean())
+
+    def pick(self, ids: Sequence[Ids], k: int, *, errors: float = 0.0) -> list[tuple[int, float]]:
         """Return the positions of at most k crosses with the fall in held-out log-loss of each, as picked.
 
         A cross is measured again only while its last gain is ahead of the best fresh one. Picking stops when no cross
@@ -150,6 +152,7 @@ class ForwardSelection:
         Args:
             ids: Of each cross, shape (n,); id 0 counts for nothing.
             k: Crosses to pick.
+            errors: Standard errors the fall must be above 0: the best of many candidates are partly luck.
         """
         blocks = {i: one_hot(column, with_zero=False) for i, column in enumerate(ids) if column.max() > 0}
         last = dict.fromkeys(blocks, np.inf)
@@ -159,9 +162,10 @@ class ForwardSelection:
             for i in sorted(blocks, key=lambda i: -last[i]):
                 if last[i] <= gain:
                     break
-                loss, _ = self._evaluate(blocks[i], steps=1)
-                last[i] = self.loss - loss
-                if last[i] > gain:
+                losses, _ = self._evaluate(blocks[i], steps=1)
+                falls = self._losses - losses
+                last[i] = float(falls.mean())
+                if last[i] > gain and last[i] > errors * falls.std(ddof=1) / np.sqrt(len(falls)):
                     best, gain = i, last[i]
             if best < 0:
                 break
@@ -194,8 +198,8 @@ class ForwardSelection:
         ]
         return rows, np.append(self._penalty, np.full(block.shape[1], self._penalty_crosses))
 
-    def _evaluate(self, block: sparse.csr_matrix | None, *, steps: int) -> tuple[float, list[Weights]]:
-        """Return the held-out log-loss with a further block, and the fits."""
+    def _evaluate(self, block: sparse.csr_matrix | None, *, steps: int) -> tuple[Floats, list[Weights]]:
+        """Return the log-loss of each held-out row with a further block, and the fits."""
         rows, penalty = self._widened(block)
         losses, fits = [], []
         for (x, x_held), (train, test), last in zip(rows, self._splits, self._fits, strict=True):
@@ -204,10 +208,10 @@ class ForwardSelection:
             z = x_held @ fit.weights + fit.bias
             losses.append(softplus(z) - self._label[test] * z)
             fits.append(fit)
-        return float(np.concatenate(losses).mean()), fits
+        return np.concatenate(losses), fits
 
     def _add(self, block: sparse.csr_matrix) -> None:
         rows, penalty = self._widened(block)
-        self.loss, self._fits = self._evaluate(block, steps=2)
+        self._losses, self._fits = self._evaluate(block, steps=2)
         self._rows, self._penalty = rows, penalty
         self._blocks.append(block.shape[1])
