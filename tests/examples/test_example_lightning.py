@@ -32,6 +32,5 @@ def test_the_lightning_example_runs(tmp_path):
     assert sum(tops[-1]) > sum(tops[0])  # the planted sets rise as training goes on
     (injected,) = re.findall(r"^injected after epoch 2: \((.*)\)$", done.stdout, re.MULTILINE)
     crosses = found(name.split("__x__") for name in re.findall(r"'([^']+)'", injected))
-    assert crosses
-    assert all(crosses)
+    assert sum(crosses) > len(crosses) / 2  # a young model also shows what nobody planted
     assert float(re.search(r"^AUC on test rows: (0\.\d+)$", done.stdout, re.MULTILINE)[1]) > 0.72
