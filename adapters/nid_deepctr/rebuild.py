@@ -16,10 +16,10 @@ from nid_deepctr.graph import check_single_output, layers_in, main_table, read_i
 from nid_deepctr.inject import check_fields
 from nid_deepctr.layers import CrossColumns, CrossIds, GivenEmbeddings
 from nid_deepctr.saving import saveable
-from nid_plugins.adapting.columns import column_names, common_dim, pair_of
+from nid_plugins.adapting.columns import built_by, check_all_used, column_names, common_dim, pair_of
 from nid_plugins.adapting.options import check_names, positive
 from nid_plugins.crosses.embeddings import check_embeddings
-from nid_plugins.errors import ModelError, NidError, SettingError
+from nid_plugins.errors import ModelError, SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -90,13 +90,7 @@ def rebuild(
     ]
     with random_kept():
         model = _built(builder, [*linear, *added], [*deep, *added])
-        absent = [name for name in names if name not in model.input_names]
-        if absent:
-            raise ModelError(
-                "the builder leaves crosses out",
-                received=f"no column {absent}",
-                hint="Use the columns it is called with",
-            )
+        check_all_used(names, model.input_names)
         _check_given(model, dict(zip(crosses.names, names, strict=True)), given)
         return _without_crosses(saveable(model), crosses, names)
 
@@ -110,16 +104,7 @@ def _taken(columns: list[Any]) -> Iterator[str]:
 
 
 def _built(builder: Builder, linear: list[Any], deep: list[Any]) -> Any:
-    try:
-        model = builder(linear, deep)
-    except NidError:
-        raise
-    except Exception as error:
-        raise ModelError(
-            f"the builder raised {type(error).__name__}: {error}",
-            expected="a function of (linear columns, deep columns), e.g. lambda linear, deep: DeepFM(linear, deep)",
-            hint="Call it with these columns by hand",
-        ) from error
+    model = built_by(builder, linear, deep)
     fresh = isinstance(model, Functional) and model.outputs
     if not fresh or any(isinstance(layer, CrossIds) for layer in layers_in(model)):
         raise ModelError(

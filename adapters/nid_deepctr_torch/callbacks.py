@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from deepctr_torch.callbacks import Callback
 
-from nid_plugins.callbacks.shell import MonitorShell, core_of
+from nid_plugins.callbacks.shell import MonitorShell
 from nid_plugins.errors import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from nid_plugins.callbacks import InteractionMonitor as Core
-    from nid_plugins.schema import FeatureSchema
 
 
 class InteractionMonitor(MonitorShell, Callback):  # type: ignore[misc]  # DeepCTR-Torch is untyped
@@ -32,17 +29,7 @@ class InteractionMonitor(MonitorShell, Callback):  # type: ignore[misc]  # DeepC
         FrameError: The frame or the labels do not fit the schema.
     """
 
-    def __init__(
-        self,
-        schema: FeatureSchema | None = None,
-        rows: Any = None,
-        labels: Any = None,
-        *,
-        core: Core | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__()
-        self.core = core_of(core, {"schema": schema, "rows": rows, "labels": labels, **options})
+    def _with_core(self) -> None:
         if self.core.options.unit != "epoch":
             raise SettingError(
                 "DeepCTR-Torch tells its callbacks of epochs only",

@@ -18,6 +18,8 @@ from nid_deepctr_torch.layers import Builder, Rebuilt, Residual, crossed_class, 
 from nid_deepctr_torch.model import DeepCTRTorchPredictor, check_single_task, schema_of, task_output
 from nid_plugins.adapting import (
     TowerOptions,
+    built_by,
+    check_all_used,
     check_embeddings,
     check_exact_crosses,
     check_members,
@@ -30,7 +32,7 @@ from nid_plugins.adapting import (
     probed_output,
     python_random_kept,
 )
-from nid_plugins.errors import ModelError, NidError, NidWarning, SettingError, UnsupportedError
+from nid_plugins.errors import ModelError, NidWarning, SettingError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -191,16 +193,7 @@ def rebuild(
         for name, size in zip(names, crosses.vocabulary_sizes, strict=True)
     ]
     with _random_state_kept():
-        try:
-            model = builder([*linear, *added], [*deep, *added])
-        except NidError:
-            raise
-        except Exception as error:
-            raise ModelError(
-                f"the builder raised {type(error).__name__}: {error}",
-                expected="a function of (linear columns, deep columns), e.g. lambda linear, deep: DeepFM(linear, deep)",
-                hint="Call it with these columns by hand",
-            ) from error
+        model = built_by(builder, [*linear, *added], [*deep, *added])
     if not isinstance(model, BaseModel) or isinstance(model, Rebuilt):
         raise ModelError(
             "the builder does not return a fresh DeepCTR-Torch model",
@@ -208,13 +201,7 @@ def rebuild(
             expected="e.g. lambda linear, deep: DeepFM(linear, deep)",
         )
     check_single_task(model)
-    absent = [name for name in names if name not in model.feature_index]
-    if absent:
-        raise ModelError(
-            "the builder leaves crosses out",
-            received=f"no column {absent}",
-            hint="Use the columns it is called with",
-        )
+    check_all_used(names, model.feature_index)
     return _without_crosses(model, crosses, names, given)
 
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nid_plugins.callbacks.shell import MonitorShell, core_of
+from nid_plugins.callbacks.shell import MonitorShell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from nid_plugins.callbacks import InteractionMonitor as Core
-    from nid_plugins.schema import FeatureSchema
 
 # The callback's class is only known once a Keras is chosen; to the type checker the mixin below is a plain class.
 _Callback: Any = object
@@ -32,17 +29,7 @@ class InteractionMonitorMixin(MonitorShell, _Callback):  # type: ignore[misc]
         FrameError: The frame or the labels do not fit the schema.
     """
 
-    def __init__(
-        self,
-        schema: FeatureSchema | None = None,
-        rows: Any = None,
-        labels: Any = None,
-        *,
-        core: Core | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__()
-        self.core = core_of(core, {"schema": schema, "rows": rows, "labels": labels, **options})
+    def _with_core(self) -> None:
         if self.core.options.unit == "epoch":
             # Keras waits for the numbers of every batch once a callback has a method of its own for it.
             self.on_train_batch_end = super().on_train_batch_end  # type: ignore[method-assign]

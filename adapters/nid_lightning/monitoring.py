@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nid_plugins.callbacks.shell import MonitorShell, core_of
+from nid_plugins.callbacks.shell import MonitorShell
 from nid_plugins.callbacks.sinks import scalars_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nid_plugins.callbacks import Check
-    from nid_plugins.callbacks import InteractionMonitor as Core
-    from nid_plugins.schema import FeatureSchema
 
 
 class MonitorHooks(MonitorShell):
@@ -22,18 +20,7 @@ class MonitorHooks(MonitorShell):
     writes to the sinks; the others wait for it where the next gradients are averaged.
     """
 
-    def __init__(
-        self,
-        schema: FeatureSchema | None = None,
-        rows: Any = None,
-        labels: Any = None,
-        *,
-        core: Core | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__()
-        self.core = core_of(core, {"schema": schema, "rows": rows, "labels": labels, **options})
-        self._steps = 0
+    _steps = 0
 
     @property
     def state_key(self) -> str:

@@ -6,6 +6,8 @@ Nothing here is needed to *use* nid-plugins. The adapters that come with it are 
 from __future__ import annotations
 
 from nid_plugins.adapting.columns import (
+    built_by,
+    check_all_used,
     check_members,
     check_schema,
     column_names,
@@ -29,6 +31,8 @@ from nid_plugins.crosses.embeddings import check_embeddings
 __all__ = [
     "FLOAT32_IDS",
     "TowerOptions",
+    "built_by",
+    "check_all_used",
     "check_embeddings",
     "check_exact_crosses",
     "check_exact_ids",

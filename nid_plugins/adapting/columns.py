@@ -7,11 +7,11 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from nid_plugins.errors import SchemaError, SettingError
+from nid_plugins.errors import ModelError, NidError, SchemaError, SettingError
 from nid_plugins.schema import SparseField
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from nid_plugins.crosses import CrossFeatures
     from nid_plugins.schema import FeatureSchema
@@ -45,6 +45,39 @@ def pair_of(columns: Any) -> tuple[list[Any], list[Any]]:
         received=repr(columns)[:200],
         expected="(linear_columns, deep_columns), or one list for both",
     )
+
+
+def built_by(builder: Callable[[list[Any], list[Any]], Any], linear: list[Any], deep: list[Any]) -> Any:
+    """Return the model a user's builder makes of linear and deep columns.
+
+    Raises:
+        ModelError: The builder raised; a typed error of it is passed on.
+    """
+    try:
+        return builder(linear, deep)
+    except NidError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"the builder raised {type(error).__name__}: {error}",
+            expected="a function of (linear columns, deep columns), e.g. lambda linear, deep: DeepFM(linear, deep)",
+            hint="Call it with these columns by hand",
+        ) from error
+
+
+def check_all_used(names: Iterable[str], inputs: Collection[str]) -> None:
+    """Check that a built model takes all columns added for crosses.
+
+    Raises:
+        ModelError: Its builder left some out.
+    """
+    absent = [name for name in names if name not in inputs]
+    if absent:
+        raise ModelError(
+            "the builder leaves crosses out",
+            received=f"no column {absent}",
+            hint="Use the columns it is called with",
+        )
 
 
 def common_dim(columns: Iterable[Any]) -> int:

@@ -9,16 +9,44 @@ if TYPE_CHECKING:
 
     from nid_plugins.callbacks.monitor import InteractionMonitor
     from nid_plugins.callbacks.record import Check
+    from nid_plugins.schema import FeatureSchema
 
 
 class MonitorShell:
-    """Mix-in of a framework's callback class. The class sets ``core`` and calls its four methods.
+    """Mix-in of a framework's callback class, in front of the framework's own. The class calls the core's four methods.
+
+    Args:
+        schema: As for :class:`nid_plugins.callbacks.InteractionMonitor`; so are the following.
+        rows: See there.
+        labels: See there.
+        core: A core made before, in place of all the rest.
+        **options: See there.
 
     Attributes:
         core: Does the work.
+
+    Raises:
+        SettingError: An option is out of its domain, or both a core and options are given.
+        FrameError: The frame or the labels do not fit the schema.
     """
 
     core: InteractionMonitor
+
+    def __init__(
+        self,
+        schema: FeatureSchema | None = None,
+        rows: Any = None,
+        labels: Any = None,
+        *,
+        core: InteractionMonitor | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        self.core = core_of(core, {"schema": schema, "rows": rows, "labels": labels, **options})
+        self._with_core()
+
+    def _with_core(self) -> None:
+        """Check the core, or get ready for it; for the framework's class to say what."""
 
     @property
     def history(self) -> list[Check]:

@@ -1,4 +1,4 @@
-"""The example of callbacks in Keras is run as it stands, in a process of its own."""
+"""The example of callbacks in Keras 3, or in DeepCTR, is run as it stands, in a process of its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "keras_callbacks.py"
+NAME = "deepctr" if os.environ.get("TF_USE_LEGACY_KERAS") == "1" else "keras"
+EXAMPLE = Path(__file__).parents[3] / "examples" / f"{NAME}_callbacks.py"
 UNSET = ("TF_USE_LEGACY_KERAS", "KERAS_BACKEND")
 
 
