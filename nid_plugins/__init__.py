@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nid_plugins import experiment
     from nid_plugins.adapter import Adapter, Predictor
     from nid_plugins.blackbox import BlackBox, wrap
     from nid_plugins.crosses import CrossFeatures, fit_crosses, load_embeddings, screen
@@ -58,6 +59,7 @@ __all__ = [
     "__version__",
     "cross_embeddings",
     "detect",
+    "experiment",
     "explain",
     "fit_crosses",
     "get_manager",
@@ -97,6 +99,8 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use."""
+    if name == "experiment":
+        return importlib.import_module("nid_plugins.experiment")
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,45 @@
+"""A/B tests of an injected model against its base: design, assignment, router, analysis.
+
+Everything public is an attribute of this package, imported on first use, so that assigning units needs NumPy only.
+The guide is ``docs/ab.md``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nid_plugins.experiment.assignment import assign
+    from nid_plugins.experiment.design import Design
+    from nid_plugins.experiment.hashing import bucket
+    from nid_plugins.experiment.metrics import Guardrail, Metric
+    from nid_plugins.experiment.results import Analysis
+    from nid_plugins.experiment.variants import Namespace, Variant
+
+_HOMES = {
+    "assignment": ("assign",),
+    "design": ("Design",),
+    "hashing": ("bucket",),
+    "metrics": ("Guardrail", "Metric"),
+    "results": ("Analysis",),
+    "variants": ("Namespace", "Variant"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = ["Analysis", "Design", "Guardrail", "Metric", "Namespace", "Variant", "assign", "bucket"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use."""
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, imported or not."""
+    return sorted({*globals(), *__all__})
