@@ -66,5 +66,15 @@ def test_public_names_are_told_to_type_checkers_too():
     tree = ast.parse(Path(nid_plugins.__file__).read_text(encoding="utf-8"))
     (block,) = [node for node in tree.body if isinstance(node, ast.If)]
     typed = {alias.name: node.module for node in block.body for alias in node.names}
-    assert typed == nid_plugins._HOME_OF
+    assert typed == {**nid_plugins._HOME_OF, "experiment": "nid_plugins"}  # a room of its own, not a name of one
     assert set(typed) | {"__version__"} == set(nid_plugins.__all__)
+
+
+def test_names_of_the_experiment_room_are_told_to_type_checkers_too():
+    room = nid_plugins.experiment
+    tree = ast.parse(Path(room.__file__).read_text(encoding="utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    typed = {alias.name: node.module for node in block.body for alias in node.names}
+    assert typed == {name: f"{room.__name__}.{home}" for name, home in room._HOME_OF.items()}
+    assert set(typed) == set(room.__all__)
+    assert set(room.__all__) <= set(dir(room))
