@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,9 @@ import numpy.typing as npt
 from nid_plugins.adapter import Adapter, Output, Predictor
 from nid_plugins.errors import ModelError, NidError, NidWarning, SettingError, UnsupportedError
 from nid_plugins.frames import FloatMatrix, read_matrix
+from nid_plugins.metrics import sigmoid
 from nid_plugins.schema import FeatureSchema
+from nid_plugins.turns import Turn, turn_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 class BlackBox:
     """A model wrapped as a function from a frame to logits. Made by :func:`wrap`.
 
+    Several threads may call it. Calls of one model take turns, whichever of its black boxes they go through; a plain
+    callable is called by as many threads as ask.
+
     Attributes:
         schema: The model's fields.
         adapter: Name of the adapter that claimed the model (``"callable"`` for a plain function).
@@ -27,10 +33,18 @@ class BlackBox:
         epsilon: Probabilities are clipped to ``[epsilon, 1 - epsilon]`` before the logit is taken.
         batch_size: Rows per call of the model.
         saturated: Number of predictions so far that the clip changed.
+        turn: Held while the model is called.
     """
 
     def __init__(
-        self, predictor: Predictor, schema: FeatureSchema, *, adapter: str, batch_size: int, epsilon: float
+        self,
+        predictor: Predictor,
+        schema: FeatureSchema,
+        *,
+        adapter: str,
+        batch_size: int,
+        epsilon: float,
+        turn: Turn | None = None,
     ) -> None:
         self.schema = schema
         self.adapter = adapter
@@ -38,7 +52,9 @@ class BlackBox:
         self.epsilon = epsilon
         self.batch_size = batch_size
         self.saturated = 0
+        self.turn: contextlib.AbstractContextManager[None] = turn or contextlib.nullcontext()
         self._predictor = predictor
+        self._counting = Turn()
 
     def __repr__(self) -> str:
         return f"BlackBox({self.adapter}, {len(self.schema)} fields, output={self.output!r})"
@@ -54,7 +70,34 @@ class BlackBox:
 
     def logits_of(self, rows: FloatMatrix) -> npt.NDArray[np.float64]:
         """Return logits for rows of shape (n, p) in schema order, unchecked; see :meth:`logits`."""
-        return self._run(len(rows), lambda part: self._predictor(rows[part]))
+        return self._to_logit(self._run(len(rows), lambda part: self._predictor(rows[part])))
+
+    def probabilities(self, frame: Any) -> npt.NDArray[np.float64]:
+        """Return the model's probabilities for a frame, shape (n,), float64: what it is served with.
+
+        Nothing is clipped: a model that returns probabilities is taken at its word.
+
+        Raises:
+            FrameError: The frame does not fit the schema.
+            ModelError: As for :meth:`logits`, or an infinite output.
+        """
+        return self.probabilities_of(read_matrix(frame, self.schema))
+
+    def probabilities_of(self, rows: FloatMatrix) -> npt.NDArray[np.float64]:
+        """Return probabilities for rows of shape (n, p) in schema order, unchecked; see :meth:`probabilities`."""
+        values = self._run(len(rows), lambda part: self._predictor(rows[part]))
+        if not np.isfinite(values).all():
+            bad = np.flatnonzero(~np.isfinite(values))
+            raise ModelError(
+                "the model returned infinity",
+                received=f"{len(bad)} of {len(values)} rows, first at row {bad[0]}",
+                expected="finite scores",
+                hint="Check the model's weights and the scale of dense fields",
+            )
+        if self._judged(values) == "logit":
+            return sigmoid(values)
+        _check_probabilities(values)
+        return values
 
     def logits_zeroed(self, row: FloatMatrix, on: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
         """Return logits of one row (p,) with the embeddings of the off fields of ``on`` (n, p) zeroed.
@@ -63,11 +106,11 @@ class BlackBox:
             UnsupportedError: The adapter cannot zero embeddings field by field.
             ModelError: As for :meth:`logits`.
         """
-        return self._run(len(on), lambda part: self._predictor.zeroed(row, on[part]))
+        return self._to_logit(self._run(len(on), lambda part: self._predictor.zeroed(row, on[part])))
 
     def _run(self, n: int, call: Callable[[slice], npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
         out = np.empty(n, dtype=np.float64)
-        with self._predictor.session():
+        with self.turn, self._predictor.session():
             for start in range(0, n, self.batch_size):
                 part = slice(start, min(start + self.batch_size, n))
                 try:
@@ -80,7 +123,7 @@ class BlackBox:
                         hint="Call the model on such a batch by hand; check inputs= and the schema's order and cardinalities",
                     ) from error
                 out[part] = self._checked(raw, part)
-        return self._to_logit(out)
+        return out
 
     def _checked(self, raw: Any, part: slice) -> npt.NDArray[np.float64]:
         n = part.stop - part.start
@@ -111,23 +154,25 @@ class BlackBox:
         return values
 
     def _to_logit(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        if self.output == "auto" and len(values):
-            self.output = self._judge(values)
-        if self.output == "probability":
-            if len(values) and (values.min() < 0 or values.max() > 1):
-                raise ModelError(
-                    "not probabilities",
-                    received=f"values from {values.min():.6g} to {values.max():.6g}",
-                    expected="values in [0, 1]",
-                    hint='Pass output="logit" if the model returns logits',
-                )
+        if self._judged(values) == "probability":
+            _check_probabilities(values)
             clipped = np.clip(values, self.epsilon, 1.0 - self.epsilon)
-            self.saturated += int((clipped != values).sum())
+            self._count(int((clipped != values).sum()))
             return np.log(clipped) - np.log1p(-clipped)
         limit = float(np.log1p(-self.epsilon) - np.log(self.epsilon))
         clipped = np.clip(values, -limit, limit)
-        self.saturated += int((clipped != values).sum())
+        self._count(int((clipped != values).sum()))
         return clipped
+
+    def _count(self, saturated: int) -> None:
+        if saturated:
+            with self._counting:
+                self.saturated += saturated
+
+    def _judged(self, values: npt.NDArray[np.float64]) -> Output:
+        if self.output == "auto" and len(values):
+            self.output = self._judge(values)
+        return self.output
 
     @staticmethod
     def _judge(values: npt.NDArray[np.float64]) -> Output:
@@ -137,9 +182,19 @@ class BlackBox:
             f"the model's {len(values)} first outputs all lie in [0, 1]: read as probabilities; "
             'pass output="probability" or output="logit" to nid.wrap to be sure',
             NidWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
         return "probability"
+
+
+def _check_probabilities(values: npt.NDArray[np.float64]) -> None:
+    if len(values) and (values.min() < 0 or values.max() > 1):
+        raise ModelError(
+            "not probabilities",
+            received=f"values from {values.min():.6g} to {values.max():.6g}",
+            expected="values in [0, 1]",
+            hint='Pass output="logit" if the model returns logits',
+        )
 
 
 class _CallablePredictor(Predictor):
@@ -270,7 +325,9 @@ def wrap(
     else:
         predictor = found.predictor(model, schema, inputs=inputs, output=output)
         name = found.name
-    return BlackBox(predictor, schema, adapter=name, batch_size=batch_size, epsilon=epsilon)
+    # Nothing of a plain callable's is saved and restored, and one that asks a server elsewhere should not queue.
+    turn = None if found is None else turn_of(model)
+    return BlackBox(predictor, schema, adapter=name, batch_size=batch_size, epsilon=epsilon, turn=turn)
 
 
 def _declared(found: Adapter | None, model: object) -> FeatureSchema:

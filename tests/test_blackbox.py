@@ -354,3 +354,27 @@ def test_unknown_way_of_passing_inputs():
 def test_a_framework_that_declares_no_features_wants_a_schema(adapted):
     with pytest.raises(nid.UnsupportedError, match="does not declare its features; received: Model"):
         nid.wrap(Model([0.5]))
+
+
+def test_probabilities_are_the_model_s_own_and_logits_are_put_through_the_sigmoid():
+    scores = np.array([0.0, 1.0, 0.25])  # logits() would clip the first two
+    box = nid.wrap(lambda c: scores, SCHEMA, output="probability")
+    np.testing.assert_array_equal(box.probabilities(FRAME), scores)
+    assert box.saturated == 0
+    box = nid.wrap(linear, SCHEMA, output="logit")
+    np.testing.assert_allclose(box.probabilities(FRAME), sigmoid(linear(FRAME)), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("scores", "output", "match"),
+    [
+        ([0.1, np.inf, 2.0], "logit", "infinity"),
+        ([0.1, np.nan, 2.0], "logit", "NaN"),
+        ([0.1, 0.2, 1.5], "probability", "not probabilities"),
+        ([0.1, 0.2], "probability", "wrong shape"),
+    ],
+)
+def test_what_cannot_be_served_as_a_probability_is_an_error(scores, output, match):
+    box = nid.wrap(lambda c: np.array(scores), SCHEMA, output=output)
+    with pytest.raises(nid.ModelError, match=match):
+        box.probabilities(FRAME)
