@@ -116,8 +116,8 @@ class CrossInjector(Callback):  # type: ignore[misc]
             weight_decay=0.0 if "weight_decay" in model.optim.param_groups[0] else None,  # l2 is in the loss
             schedulers=self._scheduler,
         )
+        newcomers.join()  # first: what follows cannot fail
         become_residual(model, tower, known, frozen=core.frozen)
         model.nid_grown = True
         if core.frozen:
             freeze(model)
-        newcomers.join()

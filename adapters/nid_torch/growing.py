@@ -184,7 +184,13 @@ class Growth:
             )
 
     def attach(self) -> CrossTower:
-        """Give the model its tower; return that."""
+        """Give the model its tower; return that.
+
+        Raises:
+            UnsupportedError: The optimiser takes no group after all; nothing has changed.
+        """
+        if self._newcomers is not None:
+            self._newcomers.join()  # first: what follows cannot fail
         drop_lent_forward(self.model)
         self.model.__class__ = self._class
         for name, value in {TOWER: self.tower, **self._attributes}.items():
@@ -193,8 +199,6 @@ class Growth:
             own = {id(parameter) for parameter in self.tower.parameters()}
             self._thawed = [p for p in self.model.parameters() if p.requires_grad and id(p) not in own]
             freeze(self.model)
-        if self._newcomers is not None:
-            self._newcomers.join()
         return self.tower
 
     def detach(self) -> CrossTower:

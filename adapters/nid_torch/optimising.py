@@ -75,9 +75,17 @@ class Newcomers:
         self._state = _fresh_state(optimiser, list(trained.values()), settings)
 
     def join(self) -> None:
-        """Add the group, and extend the schedulers by it."""
+        """Add the group, and extend the schedulers by it.
+
+        Raises:
+            UnsupportedError: The optimiser takes no group after all, and is left as it was.
+        """
         groups = len(self._optimiser.param_groups)
-        self._optimiser.add_param_group(self._group)
+        try:
+            self._optimiser.add_param_group(self._group)
+        except Exception as error:
+            del self._optimiser.param_groups[groups:]
+            raise _refused(self._optimiser, error) from error
         self._optimiser.state.update(self._state)
         for scheduler in self._schedulers:
             for name in (*_SCALED_LISTS, *_COPIED_LISTS):
@@ -149,13 +157,20 @@ def _fresh_state(
     kind = type(optimiser)
     try:
         accepted = {name: settings[name] for name in inspect.signature(kind).parameters if name in settings}
-        return dict(kind([{"params": [p]} for p in parameters], **accepted).state)
+        several = [*parameters, torch.zeros(1)]  # a tower may have one parameter alone, and LBFGS takes one group
+        state = dict(kind([{"params": [p]} for p in several], **accepted).state)
     except Exception as error:
-        raise UnsupportedError(
-            f"the optimiser {kind.__name__} takes no further parameters",
-            received=str(error),
-            expected="one of torch.optim that takes groups of parameters",
-        ) from error
+        raise _refused(optimiser, error) from error
+    state.pop(several[-1], None)
+    return state
+
+
+def _refused(optimiser: Optimizer, error: Exception) -> UnsupportedError:
+    return UnsupportedError(
+        f"the optimiser {type(optimiser).__name__} takes no further parameters",
+        received=str(error),
+        expected="one of torch.optim that takes groups of parameters",
+    )
 
 
 def _times(value: Any, rate: float) -> Any:
