@@ -157,7 +157,8 @@ def _fresh_state(
     kind = type(optimiser)
     try:
         accepted = {name: settings[name] for name in inspect.signature(kind).parameters if name in settings}
-        several = [*parameters, torch.zeros(1)]  # a tower may have one parameter alone, and LBFGS takes one group
+        # One more: a tower may have one parameter alone, and LBFGS takes one group.
+        several = [*parameters, torch.zeros(1)]
         state = dict(kind([{"params": [p]} for p in several], **accepted).state)
     except Exception as error:
         raise _refused(optimiser, error) from error
