@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from nid_plugins.configurable import Configurable
 from nid_plugins.detection.masks import Floats, Masks, random_masks
-from nid_plugins.errors import SettingError
+from nid_plugins.errors import PluginError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,17 +37,18 @@ class Explanation:
     pairs: Floats | None = field(default=None, repr=False)
 
 
-class Detector(ABC):
+class Detector(Configurable, ABC):
     """Finds the interactions of many instances from one set of masks they share.
 
     Subclasses register an instance in the hook ``nid_register_detectors``. A detector that takes options is a frozen
-    dataclass; :meth:`configured` then returns a copy with other options.
+    dataclass; ``configured`` then returns a copy with other options.
 
     Attributes:
         name: What users write in ``detector=``.
     """
 
     name: ClassVar[str]
+    kind: ClassVar[str] = "detector"
 
     def masks(self, fields: int, perturbations: int, rng: np.random.Generator) -> Masks:
         """Return the masks to query, shape (M, fields), the first row all on.
@@ -76,32 +78,6 @@ class Detector(ABC):
             One explanation an instance.
         """
 
-    def configured(self, **options: Any) -> Self:
-        """Return a copy with other options.
-
-        Raises:
-            SettingError: The detector has no such option.
-        """
-        if not options:
-            return self
-        known: list[str] = (
-            [f.name for f in dataclasses.fields(self)] if dataclasses.is_dataclass(self) else []
-        )
-        unknown = sorted(set(options) - set(known))
-        if unknown:
-            raise SettingError(
-                f"the detector {self.name!r} has no option {unknown[0]!r}",
-                received=unknown,
-                expected=f"some of {known}" if known else "no options",
-            )
-        return dataclasses.replace(self, **options)  # type: ignore[type-var]
-
-    def options(self) -> dict[str, Any]:
-        """Return the options in force, JSON-ready, for the report."""
-        spec: dict[str, Any] = dataclasses.asdict(self) if dataclasses.is_dataclass(self) else {}
-        # As they come back from JSON: a loaded report equals the one that was saved.
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in spec.items()}
-
 
 def rounding(targets: Floats) -> Floats:
     """Return the size below which differences of logits are rounding (of a float32 model), along the last axis."""
@@ -116,3 +92,39 @@ def rank_pairs(pairs: Floats) -> tuple[list[Members], npt.NDArray[np.float64]]:
     order = np.argsort(-values, kind="stable")
     order = order[values[order] > 0]
     return [(int(rows[i]), int(columns[i])) for i in order], values[order]
+
+
+def checked(name: str, found: Explanation, unswitched: npt.NDArray[np.bool_]) -> Explanation:
+    """Check what a detector found and drop the sets that cannot interact.
+
+    Args:
+        name: The detector's.
+        found: What it returned for one instance.
+        unswitched: Fields that hold their off value, shape (p,): sets with one of them are noise.
+
+    Raises:
+        PluginError: It breaks the contract.
+    """
+    p = len(unswitched)
+    sets = [tuple(map(int, members)) for members in found.sets]
+    strengths = np.asarray(found.strengths, dtype=np.float64)
+    pairs = None if found.pairs is None else np.asarray(found.pairs, dtype=np.float64)
+    if not all(len(m) > 1 and m[0] >= 0 and m[-1] < p and all(a < b for a, b in pairwise(m)) for m in sets):
+        raise _broken(name, "sets", sets[:5], f"sets of two or more ascending positions below {p}")
+    if len(set(sets)) < len(sets):
+        raise _broken(name, "sets", sets[:5], "each set once")
+    if strengths.shape != (len(sets),) or not np.isfinite(strengths).all() or strengths.min(initial=0.0) < 0:
+        raise _broken(name, "strengths", strengths[:5], f"{len(sets)} finite numbers, not negative")
+    if pairs is not None and (pairs.shape != (p, p) or not np.isfinite(pairs).all()):
+        raise _broken(name, "pair strengths", f"shape {pairs.shape}", f"finite numbers of shape ({p}, {p})")
+    if unswitched.any():
+        some = [k for k, members in enumerate(sets) if not unswitched[list(members)].any()]
+        sets, strengths = [sets[k] for k in some], strengths[some]
+        pairs = None if pairs is None else np.where(unswitched | unswitched[:, None], 0.0, pairs)
+    return Explanation(sets, strengths, found.r2, pairs)
+
+
+def _broken(name: str, what: str, received: object, expected: str) -> PluginError:
+    return PluginError(
+        f"the detector {name!r} returned unusable {what}", received=received, expected=expected
+    )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nid_plugins.detection.baselines import check_background
-from nid_plugins.detection.detector import Explanation
+from nid_plugins.detection.detector import Explanation, checked
 from nid_plugins.detection.gain import GainSelector, Kept
 from nid_plugins.detection.journal import InstanceResult
 from nid_plugins.detection.masks import Floats, MaskDesign, r_squared
@@ -131,48 +130,15 @@ class Madex:
                 f"the detector {self.detector.name!r} returned {len(explanations)} explanations",
                 expected=f"{len(targets)}, one an instance",
             )
-        explanations = [self._possible(*pair) for pair in zip(explanations, unswitched, strict=True)]
+        explanations = [
+            checked(self.detector.name, *pair) for pair in zip(explanations, unswitched, strict=True)
+        ]
         random = targets[:, : self._random]
         residuals = self._design.residuals(random)
         return [
             self._result(index, random[b], residuals[b], explanations[b], clipped[b])
             for b, index in enumerate(indices)
         ]
-
-    def _possible(self, found: Explanation, unswitched: npt.NDArray[np.bool_]) -> Explanation:
-        """Check what a detector found and drop the sets that cannot interact."""
-        p = self.masks.shape[1]
-        sets = [tuple(map(int, members)) for members in found.sets]
-        strengths = np.asarray(found.strengths, dtype=np.float64)
-        pairs = None if found.pairs is None else np.asarray(found.pairs, dtype=np.float64)
-        if not all(
-            len(m) > 1 and m[0] >= 0 and m[-1] < p and all(a < b for a, b in pairwise(m)) for m in sets
-        ):
-            raise self._broken("sets", sets[:5], f"sets of two or more ascending positions below {p}")
-        if len(set(sets)) < len(sets):
-            raise self._broken("sets", sets[:5], "each set once")
-        if (
-            strengths.shape != (len(sets),)
-            or not np.isfinite(strengths).all()
-            or strengths.min(initial=0.0) < 0
-        ):
-            raise self._broken("strengths", strengths[:5], f"{len(sets)} finite numbers, not negative")
-        if pairs is not None and (pairs.shape != (p, p) or not np.isfinite(pairs).all()):
-            raise self._broken(
-                "pair strengths", f"shape {pairs.shape}", f"finite numbers of shape ({p}, {p})"
-            )
-        if unswitched.any():
-            some = [k for k, members in enumerate(sets) if not unswitched[list(members)].any()]
-            sets, strengths = [sets[k] for k in some], strengths[some]
-            pairs = None if pairs is None else np.where(unswitched | unswitched[:, None], 0.0, pairs)
-        return Explanation(sets, strengths, found.r2, pairs)
-
-    def _broken(self, what: str, received: object, expected: str) -> PluginError:
-        return PluginError(
-            f"the detector {self.detector.name!r} returned unusable {what}",
-            received=received,
-            expected=expected,
-        )
 
     def _result(
         self, index: int, y: Floats, residual: Floats, found: Explanation, clipped: int
