@@ -12,22 +12,41 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nid_plugins.experiment.assignment import assign
     from nid_plugins.experiment.design import Design
+    from nid_plugins.experiment.duckdb_sink import DuckDBSink
+    from nid_plugins.experiment.exposures import Exposures
     from nid_plugins.experiment.hashing import bucket
     from nid_plugins.experiment.metrics import Guardrail, Metric
+    from nid_plugins.experiment.parquet_sink import ParquetSink, read_exposures
     from nid_plugins.experiment.results import Analysis
     from nid_plugins.experiment.variants import Namespace, Variant
 
 _HOMES = {
     "assignment": ("assign",),
     "design": ("Design",),
+    "duckdb_sink": ("DuckDBSink",),
+    "exposures": ("Exposures",),
     "hashing": ("bucket",),
     "metrics": ("Guardrail", "Metric"),
+    "parquet_sink": ("ParquetSink", "read_exposures"),
     "results": ("Analysis",),
     "variants": ("Namespace", "Variant"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = ["Analysis", "Design", "Guardrail", "Metric", "Namespace", "Variant", "assign", "bucket"]
+__all__ = [
+    "Analysis",
+    "Design",
+    "DuckDBSink",
+    "Exposures",
+    "Guardrail",
+    "Metric",
+    "Namespace",
+    "ParquetSink",
+    "Variant",
+    "assign",
+    "bucket",
+    "read_exposures",
+]
 
 
 def __getattr__(name: str) -> Any:
