@@ -11,7 +11,7 @@ import numpy as np
 
 from nid_plugins.adapting import positive
 from nid_plugins.blackbox import wrap as wrap_model
-from nid_plugins.callbacks.picking import Refits, by_screening, further_pairs
+from nid_plugins.callbacks.picking import Refits, by_screening, further_pairs, unions
 from nid_plugins.crosses import fit_crosses
 from nid_plugins.crosses.bins import check_bins
 from nid_plugins.crosses.vocabulary import check_min_count
@@ -50,10 +50,12 @@ DETECT: dict[str, Any] = {
 """Options of ``nid.detect`` where nothing else is asked for: seconds, not minutes, beside a training run."""
 
 _DETECT = (*DETECT, "executor")
-_SCREEN = ("folds", "l2", "main_effects", "greedy", "smaller_first")
+_SCREEN = ("folds", "l2", "main_effects", "greedy", "smaller_first", "errors")
 _WRAP = ("output", "inputs", "batch_size", "epsilon", "adapter")
 SCREEN_ROWS = 100_000
 """Most held-out rows that crosses are screened on; drawn once."""
+TRIPLES = 60
+"""Most triples tried that picked pairs make together."""
 ENOUGH = 1_000
 """Held-out rows of the rarer class with which screening is certain of what matters."""
 
@@ -170,58 +172,72 @@ class Chooser:
         sets += further_pairs(sets, box.schema, self._pairs)
         if not sets:
             return nothing("the model shows no interactions")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NidWarning)  # of candidates that have no frequent combination
-            fitted: CrossFeatures | None = fit_crosses(
-                sets, self._train, box.schema, max_crosses=len(sets), **self._fit
-            )
-        if fitting is not None and fitted is not None:
-            fitted = fitting(fitted, self._train)
+        fitted = self._fitted(sets, box.schema, fitting)
         if fitted is None:
             return nothing(f"none of {len(sets)} candidates has room in the model")
         k = self._max_crosses if most is None else min(most, self._max_crosses)
-        rows, label, options = self._held_out(box.schema)
-        logits = box.logits_of(rows)
-        screening, names = by_screening(fitted, as_frame(rows, box.schema), label, logits, k, options)
-        how: How = "screened"
-        gains = {one.name: one.gain for one in screening if one.name in names}
-        if self._label is not None and min(label.sum(), len(label) - label.sum()) < ENOUGH:
-            how, gains = "refitted", self._refitted(fitted, box.schema, (rows, label, logits), k)
+        held_out = self._held_out(box)
+        how, gains, screening = self._picked(fitted, held_out, k)
+        triples = unions(
+            [fitted.crosses[fitted.names.index(name)].fields for name in gains], box.schema, TRIPLES
+        )
+        if self._pairs and set(triples) - set(sets):
+            wider = self._fitted(list(dict.fromkeys([*sets, *triples])), box.schema, fitting)
+            if wider is not None:
+                fitted = wider
+                how, gains, screening = self._picked(fitted, held_out, k)
         if not gains:
             return nothing(f"none of {len(fitted)} candidates adds anything certain", screening)
         return Choice(fitted.select(list(gains)), gains, how, report, screening, box.output)
 
-    def _held_out(self, schema: FeatureSchema) -> tuple[FloatMatrix, Floats, dict[str, Any]]:
-        """Return held-out rows to screen on, their labels, and the options of the screening."""
-        rows, label = read_matrix(self._valid, schema), self._valid_label
-        options = {"seed": self.seed, **self._screen}
-        if len(rows) <= SCREEN_ROWS:
-            return rows, label, options
-        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(7,)))
-        chosen = np.sort(rng.permutation(len(rows))[:SCREEN_ROWS])
-        folds = options.get("folds", 5)
-        if not isinstance(folds, int | np.integer):
-            options["folds"] = np.asarray(folds)[chosen]
-        return rows[chosen], label[chosen], options
+    def _fitted(
+        self, sets: list[tuple[str, ...]], schema: FeatureSchema, fitting: Fitting | None
+    ) -> CrossFeatures | None:
+        """Return the candidates, as they can be injected."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NidWarning)  # of candidates that have no frequent combination
+            fitted = fit_crosses(sets, self._train, schema, max_crosses=len(sets), **self._fit)
+        return fitted if fitting is None else fitting(fitted, self._train)
 
-    def _refitted(
-        self,
-        fitted: CrossFeatures,
-        schema: FeatureSchema,
-        held_out: tuple[FloatMatrix, Floats, Floats],
-        k: int,
-    ) -> dict[str, float]:
-        """Return crosses picked on training rows, with their gains; none where they do not help the model."""
-        assert self._label is not None
+    def _picked(
+        self, fitted: CrossFeatures, held_out: _HeldOut, k: int
+    ) -> tuple[How, dict[str, float], ScreenReport]:
+        """Return how crosses were picked, those with their gains, and the screening."""
+        frame = as_frame(held_out.rows, fitted.schema)
+        screening, gains = by_screening(fitted, frame, held_out.label, held_out.logits, k, held_out.options)
+        clicks = held_out.label.sum()
+        if self._label is None or min(clicks, len(held_out.label) - clicks) >= ENOUGH:
+            return "screened", gains, screening
         if self._label.min() == self._label.max():
-            return {}
-        rows = read_matrix(self._train, schema, missing=True, known_only=False)
+            return "refitted", {}, screening
+        rows = read_matrix(self._train, fitted.schema, missing=True, known_only=False)
         refits = Refits(fitted, rows, self._label, self.seed)
         picked = refits.pick(k)
-        if not picked:
-            return {}
-        gain, error = refits.gain_on(list(picked), *held_out)
-        return picked if gain > -error else {}  # unless held-out rows speak against it
+        if picked:
+            gain, error = refits.gain_on(list(picked), held_out.rows, held_out.label, held_out.logits)
+            picked = picked if gain > -error else {}  # unless held-out rows speak against it
+        return "refitted", picked, screening
+
+    def _held_out(self, box: BlackBox) -> _HeldOut:
+        """Return held-out rows to screen on, with labels, the model's logits, and the options of the screening."""
+        rows, label = read_matrix(self._valid, box.schema), self._valid_label
+        options = {"seed": self.seed, **self._screen}
+        if len(rows) > SCREEN_ROWS:
+            rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(7,)))
+            chosen = np.sort(rng.permutation(len(rows))[:SCREEN_ROWS])
+            rows, label = rows[chosen], label[chosen]
+            folds = options.get("folds", 5)
+            if not isinstance(folds, int | np.integer):
+                options["folds"] = np.asarray(folds)[chosen]
+        return _HeldOut(rows, label, box.logits_of(rows), options)
+
+
+@dataclass(frozen=True)
+class _HeldOut:
+    rows: FloatMatrix
+    label: Floats
+    logits: Floats
+    options: dict[str, Any]
 
 
 def as_frame(rows: FloatMatrix, schema: FeatureSchema) -> dict[str, Floats]:

@@ -50,8 +50,8 @@ class CrossInjector:
         bins: Quantile bins of a dense member.
         min_count: A combination is kept when it occurs more often in ``train``; None as in ``nid.fit_crosses``.
         candidates: Detected sets that are tried.
-        pairs: Pairs of fields that are tried besides: a model in its first epochs does not show all yet that it could
-            use. 0 for the detected ones alone.
+        pairs: Pairs of fields that are tried besides, and then the triples that picked pairs make together: a model in
+            its first epochs does not show all yet that it could use. 0 for the detected sets alone.
         detect: Options of ``nid.detect`` other than the defaults here.
         screen: Options of ``nid.screen``.
         wrap: Options of ``nid.wrap``, e.g. ``{"output": "logit"}``.

@@ -21,7 +21,7 @@ from nid_plugins.crosses.joint import ForwardSelection
 from nid_plugins.crosses.offsets import calibrate, sigmoid, softplus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from nid_plugins.crosses import CrossFeatures
     from nid_plugins.crosses.offsets import Floats
@@ -64,19 +64,34 @@ def further_pairs(sets: Sequence[Fields], schema: FeatureSchema, most: int) -> l
     return sorted(pairs, key=lambda pair: -(weight[pair[0]] + weight[pair[1]]))[:most]
 
 
+def unions(sets: Iterable[Fields], schema: FeatureSchema, most: int) -> list[Fields]:
+    """Return the triples that two pairs with a field in common make together.
+
+    A model shows the pairs inside an interaction of three fields before it shows that.
+
+    Args:
+        sets: Fields of crosses, best first; others than pairs are passed over.
+        schema: Gives the order of the fields in a triple.
+        most: Most triples to return.
+    """
+    pairs = [set(fields) for fields in sets if len(fields) == 2]
+    made = [first | second for first, second in itertools.combinations(pairs, 2) if first & second]
+    ordered = (tuple(sorted(triple, key=schema.index_of)) for triple in made)
+    return list(dict.fromkeys(ordered))[:most]
+
+
 def by_screening(
     crosses: CrossFeatures, frame: Any, label: Floats, logits: Floats, k: int, options: dict[str, Any]
-) -> tuple[ScreenReport, list[str]]:
-    """Pick by what crosses add to the model's logits on held-out rows; keep what is certain; see :data:`ERRORS`."""
-    report = screen(
-        crosses, frame, label, logits, **{"greedy": True, "smaller_first": True, "picks": k, **options}
-    )
-    certain = [
-        one.name
+) -> tuple[ScreenReport, dict[str, float]]:
+    """Pick by what crosses add to the model's logits on held-out rows; return the screening, and the gains of the picked."""
+    settings = {"greedy": True, "smaller_first": True, "errors": ERRORS, "picks": k, **options}
+    report = screen(crosses, frame, label, logits, **settings)
+    picked = [
+        one
         for one in report
-        if one.gain > ERRORS * one.error and (one.picked or not options.get("greedy", True))
+        if (one.picked or not settings["greedy"]) and one.gain > settings["errors"] * one.error
     ]
-    return report, certain[:k]
+    return report, {one.name: one.gain for one in picked[:k]}
 
 
 class Refits:

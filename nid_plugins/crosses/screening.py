@@ -33,6 +33,7 @@ def screen(
     main_effects: bool = True,
     greedy: bool = False,
     smaller_first: bool = False,
+    errors: float = 0.0,
     picks: int = 40,
     seed: int = 0,
 ) -> ScreenReport:
@@ -61,6 +62,7 @@ def screen(
             raise another's gain.
         smaller_first: When greedy, pick pairs before triples, and so on: a triple is then credited only with what pairs
             cannot do. Without it a triple that holds two strong pairs may be picked in their place.
+        errors: When greedy, pick only crosses whose gain is above 0 by this many standard errors.
         picks: Most crosses to pick when greedy; it stops before when none is left with a gain above 0, all of
             them measured again.
         seed: Of the folds.
@@ -85,7 +87,7 @@ def screen(
     rows = read_matrix(frame, crosses.schema, missing=True, known_only=False)
     y = read_label(label, frame, len(rows))
     logits = _checked_logits(base_logits, len(rows))
-    _check_options(l2, picks)
+    _check_options(l2, picks, errors)
     if y.min() == y.max():
         raise FrameError(
             "screening needs both clicks and non-clicks",
@@ -106,9 +108,8 @@ def screen(
     if greedy:
         orders = [len(cross.fields) for cross in crosses.crosses]
         levels = [[k for k, own in enumerate(orders) if own == order] for order in sorted(set(orders))]
-        picked = _pick(
-            base, ids, sizes, gains, picks, levels if smaller_first else [list(range(len(orders)))]
-        )
+        levels = levels if smaller_first else [list(range(len(orders)))]
+        picked = _pick(base, ids, sizes, gains, picks, levels, errors)
     rest = sorted(set(range(len(crosses))) - set(picked), key=lambda k: (-gains[k][0], k))
     screened = [
         ScreenedCross(
@@ -134,6 +135,7 @@ def screen(
             "main_effects": main_effects,
             "greedy": greedy,
             "smaller_first": smaller_first,
+            "errors": errors,
             "picks": picks,
             "seed": seed,
         },
@@ -147,6 +149,7 @@ def _pick(
     gains: list[tuple[float, float]],
     picks: int,
     levels: list[list[int]],
+    errors: float,
 ) -> list[int]:
     """Pick crosses greedily and add their offsets to the base; ``gains`` are replaced by those on top of the picked.
 
@@ -166,8 +169,9 @@ def _pick(
             minus_gain, k = heap[0]
             if measured[k] == len(picked) and minus_gain < 0:
                 heapq.heappop(heap)
-                base.add(ids[k], sizes[k])
-                picked.append(k)
+                if gains[k][0] > errors * gains[k][1]:
+                    base.add(ids[k], sizes[k])
+                    picked.append(k)
                 continue
             # The best last gain is old, or none is above 0: then all are measured, as picking may have raised one.
             stale = [other for _, other in heap if measured[other] < len(picked)] if minus_gain >= 0 else [k]
@@ -236,7 +240,13 @@ def _check_seed(seed: object) -> None:
         raise SettingError("seed out of range", received=repr(seed), expected="a non-negative integer")
 
 
-def _check_options(l2: object, picks: object) -> None:
+def _check_options(l2: object, picks: object, errors: object) -> None:
+    if (
+        isinstance(errors, bool)
+        or not isinstance(errors, int | float | np.number)
+        or not 0 <= float(errors) < np.inf
+    ):
+        raise SettingError("errors out of range", received=repr(errors), expected="a number from 0")
     if l2 is not None and (
         isinstance(l2, bool) or not isinstance(l2, int | float | np.number) or not 0 < float(l2) < np.inf
     ):

@@ -10,6 +10,7 @@ import pytest
 
 import nid_plugins as nid
 from nid_plugins.callbacks import CrossInjector
+from nid_plugins.callbacks.picking import unions
 from nid_plugins.errors import ArtefactError, FrameError, NidWarning, SettingError
 from nid_plugins.plugins import get_manager
 
@@ -85,6 +86,48 @@ def test_without_further_pairs_only_detected_sets_are_tried(made):
         ("b", "e"),
         ("a", "b", "e"),
     } & {tuple(i.fields) for i in made(pairs=0).chooser(half).report}
+
+
+def triple_world(names, n, rng):
+    """Rows clicked by the triple (a, b, c), whose parity no pair of its fields shows, and by its pairs a little."""
+    frame = {name: rng.integers(0, 4, n) for name in names}
+    a, b, c = (np.where(frame[name] % 2, 1.0, -1.0) for name in "abc")
+    logit = 1.5 * a * b * c + 0.5 * a * b + 0.5 * b * c
+    return frame, (rng.random(n) < 1 / (1 + np.exp(-logit))).astype(int)
+
+
+@pytest.mark.parametrize("few", [False, True])
+def test_pairs_that_are_picked_bring_the_triple_they_make(made, schema, few):
+    rng = np.random.default_rng(4)
+    train, label = triple_world(schema.names, 6000, rng)
+    valid, valid_label = triple_world(schema.names, 900 if few else 6000, rng)
+    rows = {"train": train, "label": label, "valid": valid, "valid_label": valid_label}
+    core = made(**rows)
+    found = fields_of(core.choose(flat))
+    assert core.choice.how == ("refitted" if few else "screened")
+    assert ("a", "b", "c") in found
+    assert found <= {("a", "b", "c"), ("a", "b"), ("b", "c")}
+
+
+def test_uncertain_pairs_do_not_take_the_places_of_a_triple(made, schema):
+    """All places were once filled with pairs of no certain gain, which were then dropped, before triples had a turn."""
+    rng = np.random.default_rng(4)
+    train, label = triple_world(schema.names, 6000, rng)
+    valid, valid_label = triple_world(schema.names, 6000, rng)
+    rows = {"train": train, "label": label, "valid": valid, "valid_label": valid_label, "max_crosses": 3}
+    wanted = {("a", "b"), ("b", "c"), ("a", "b", "c")}
+    assert fields_of(made(**rows).choose(flat)) == wanted
+    assert fields_of(made(**rows, screen={"l2": 300.0}).choose(flat)) == wanted
+    crowded = fields_of(made(**rows, screen={"l2": 300.0, "errors": 0.0}).choose(flat))
+    assert len(crowded) == 3
+    assert crowded != wanted
+
+
+def test_unions_are_triples_of_pairs_that_share_a_field(schema):
+    pairs = [("a", "b"), ("c", "d"), ("c", "b"), ("a", "b", "e")]
+    assert unions(pairs, schema, 10) == [("a", "b", "c"), ("b", "c", "d")]
+    assert unions(pairs, schema, 1) == [("a", "b", "c")]
+    assert unions(pairs[:2], schema, 10) == []
 
 
 def test_few_held_out_rows_give_way_to_fits_on_training_rows(made, clicks):

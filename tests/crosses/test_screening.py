@@ -197,6 +197,31 @@ def test_greedy_stops_when_nothing_helps(world):
     assert all(c.gain <= 0 for c in found if not c.picked)
 
 
+def test_smaller_crosses_may_be_picked_first():
+    world = make_world(2, planted=((0, 1), (1, 2)))
+    sets = [("f0", "f1", "f2"), ("f1", "f2"), ("f0", "f1"), ("f3", "f4")]
+    crosses = fit_crosses(sets, world.frame, world.crosses.schema)
+    any_order = screen(crosses, world.frame, "click", world.base, greedy=True)
+    assert any_order[0].name == "f0__x__f1__x__f2", "it holds both pairs"
+    found = screen(crosses, world.frame, "click", world.base, greedy=True, smaller_first=True)
+    assert {c.name for c in found[:2]} == {"f0__x__f1", "f1__x__f2"}
+    triple = next(c for c in found if len(c.fields) == 3)
+    assert triple.gain < 0.1 * triple.alone
+    assert found.settings["smaller_first"]
+
+
+def test_only_certain_crosses_are_picked_when_asked_for():
+    noise = make_world(1, n=800, planted=())
+    found = screen(noise.crosses, noise.frame, "click", noise.base, greedy=True, l2=30.0)
+    certain = screen(noise.crosses, noise.frame, "click", noise.base, greedy=True, l2=30.0, errors=2.0)
+    assert sum(c.picked for c in certain) < sum(c.picked for c in found)
+    assert all(c.gain > 2.0 * c.error for c in certain if c.picked)
+    planted = make_world(0)
+    best = screen(planted.crosses, planted.frame, "click", planted.base, greedy=True, errors=2.0)
+    assert best[0].name == "f0__x__f1"
+    assert best[0].picked
+
+
 def test_report(world, report):
     table = report.to_frame()
     assert list(table["name"]) == [c.name for c in report]
@@ -291,6 +316,8 @@ def test_bad_input(world):
         ({"l2": "1"}, "l2"),
         ({"picks": 0}, "picks"),
         ({"picks": 1.0}, "picks"),
+        ({"errors": -1}, "errors"),
+        ({"errors": True}, "errors"),
         ({"seed": -1}, "seed"),
         ({"seed": "1"}, "seed"),
         ({"crosses": [("a", "b")]}, "not crosses"),
