@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,13 +9,14 @@ import numpy.typing as npt
 
 from nid_plugins.crosses.bins import check_bins, quantile_edges
 from nid_plugins.crosses.keys import Int64Array, cross_keys, dense_ids, is_exact, sparse_ids
+from nid_plugins.crosses.ranking import check_max_crosses, cross_name, field_sets, report_shortfall
 from nid_plugins.crosses.vocabulary import Cross, check_min_count, count_keys
-from nid_plugins.errors import NidWarning, SchemaError, SettingError
+from nid_plugins.errors import SettingError
 from nid_plugins.frames import FloatMatrix, read_matrix
 from nid_plugins.schema import DenseField, FeatureSchema
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from nid_plugins.report import InteractionReport
@@ -60,7 +60,7 @@ class CrossFeatures:
             field.name: _checked_edges(field.name, edges) for field in schema.dense if field.name in used
         }
         for cross in self.crosses:
-            expected = tuple(_size(schema, name, self.edges) for name in cross.fields)
+            expected = tuple(size_of(schema, name, self.edges) for name in cross.fields)
             if cross.sizes != expected:
                 raise SettingError(
                     f"cross {cross.name!r} was made for other fields",
@@ -215,9 +215,9 @@ def fit_crosses(
     """
     if not isinstance(schema, FeatureSchema):
         raise SettingError("not a schema", received=type(schema).__name__, expected="FeatureSchema")
-    ranked = _field_sets(interactions, schema)
+    ranked = field_sets(interactions, schema)
     from_report = hasattr(interactions, "interactions")
-    wanted = _check_max_crosses(max_crosses, DEFAULT_CROSSES if from_report else len(ranked))
+    wanted = check_max_crosses(max_crosses, DEFAULT_CROSSES if from_report else len(ranked))
     bins = check_bins(bins)
     rows = read_matrix(train, schema, what="training frame", missing=True)
     threshold = check_min_count(min_count, len(rows))
@@ -233,7 +233,7 @@ def fit_crosses(
         for name in fields:
             if isinstance(schema[name], DenseField) and name not in edges:
                 edges[name] = quantile_edges(rows[:, schema.index_of(name)], bins, field=name)
-        sizes = tuple(_size(schema, name, edges) for name in fields)
+        sizes = tuple(size_of(schema, name, edges) for name in fields)
         found, counts = count_keys(*cross_keys([members[name] for name in fields], sizes))
         kept = np.ascontiguousarray(found[counts > threshold])
         name = cross_name(fields, taken)
@@ -242,7 +242,7 @@ def fit_crosses(
             continue
         taken.add(name)
         crosses.append(Cross(name, fields, sizes, is_exact(sizes), kept))
-    _report_shortfall(len(crosses), wanted, len(ranked), rare, threshold)
+    report_shortfall(len(crosses), wanted, len(ranked), rare, threshold)
     return CrossFeatures(schema, crosses, edges)
 
 
@@ -269,7 +269,8 @@ class MemberIds:
         return self._ids[name]
 
 
-def _size(schema: FeatureSchema, name: str, edges: Mapping[str, npt.NDArray[np.float32]]) -> int:
+def size_of(schema: FeatureSchema, name: str, edges: Mapping[str, npt.NDArray[np.float32]]) -> int:
+    """Return the number of ids of a member: a sparse field's cardinality, a dense field's number of bins."""
     field = schema[name]
     return len(edges[name]) + 1 if isinstance(field, DenseField) else int(field.cardinality)
 
@@ -289,89 +290,3 @@ def _checked_edges(name: str, edges: Mapping[str, npt.NDArray[np.float32]]) -> n
             expected="float32 of shape (E,), strictly ascending, no NaN",
         )
     return own
-
-
-def _field_sets(interactions: Any, schema: FeatureSchema) -> list[tuple[str, ...]]:
-    """Return the distinct sets of fields in rank order, each in schema order."""
-    if hasattr(interactions, "interactions"):
-        listed = [interaction.fields for interaction in interactions.interactions]
-        hint = "The report holds no interactions; detect with more instances or another detector"
-    else:
-        hint = 'Pass a report of nid.detect, or sets of field names such as [("a", "b")]'
-        if isinstance(interactions, str) or not hasattr(interactions, "__iter__"):
-            raise SettingError("not interactions", received=repr(interactions), hint=hint)
-        listed = list(interactions)
-    if not listed:
-        raise SettingError("no interactions to cross", received="none", expected="at least one", hint=hint)
-    sets: dict[tuple[str, ...], None] = {}
-    for fields in listed:
-        if isinstance(fields, str) or not hasattr(fields, "__iter__"):
-            raise SettingError(
-                "not a set of field names", received=repr(fields), expected="e.g. ('a', 'b')", hint=hint
-            )
-        names = list(fields)
-        for name in names:
-            if not isinstance(name, str) or name not in schema.names:
-                raise SchemaError(
-                    "a cross of an unknown field",
-                    field=str(name),
-                    received=f"the set {tuple(names)}",
-                    expected=f"fields of {list(schema.names)}",
-                    hint="Check the spelling, or fit with the schema the report was made with",
-                )
-        canonical = tuple(sorted(set(names), key=schema.index_of))
-        if len(canonical) < 2:
-            raise SettingError(
-                "a cross needs two or more different fields",
-                received=tuple(names),
-                expected="at least 2 fields",
-                hint="One field alone is already a feature of the model; drop the set",
-            )
-        sets[canonical] = None
-    return list(sets)
-
-
-def _check_max_crosses(max_crosses: object, default: int) -> int:
-    if max_crosses is None:
-        return default
-    if isinstance(max_crosses, bool) or not isinstance(max_crosses, int | np.integer) or max_crosses < 1:
-        raise SettingError(
-            "max_crosses out of range",
-            received=repr(max_crosses),
-            expected="an integer of at least 1, or None",
-        )
-    return int(max_crosses)
-
-
-def cross_name(fields: Iterable[str], taken: Container[str]) -> str:
-    """Return the name of a cross of these fields: ``"a__x__b"``, or ``"a__x__b__2"`` and so on where that is taken."""
-    # "a__x__b" may itself be a field, and ("a__x__b", "c") reads like ("a", "b__x__c").
-    base = "__x__".join(fields)
-    name, i = base, 2
-    while name in taken:
-        name, i = f"{base}__{i}", i + 1
-    return name
-
-
-def _report_shortfall(made: int, wanted: int, listed: int, rare: list[str], threshold: float) -> None:
-    if not made:
-        raise SettingError(
-            "no combination of any cross is frequent enough",
-            received=f"{len(rare)} crosses ({_sample(rare)})",
-            expected=f"a combination that occurs more than {threshold:g} times",
-            hint="Lower min_count or bins, train on more rows, or cross fields of smaller cardinality",
-        )
-    reasons = []
-    if rare:
-        reasons.append(
-            f"{len(rare)} had no combination that occurs more than {threshold:g} times "
-            f"({_sample(rare)}; lower min_count or bins to keep them)"
-        )
-    if listed < wanted:
-        reasons.append(f"only {listed} different sets of fields were given")
-    if reasons:
-        warnings.warn(f"{made} crosses of {wanted} asked for: {'; '.join(reasons)}", NidWarning, stacklevel=3)
-
-
-def _sample(names: list[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

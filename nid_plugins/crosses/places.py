@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from nid_plugins.crosses.features import CrossFeatures, cross_name
+from nid_plugins.crosses.features import CrossFeatures
 from nid_plugins.crosses.lookup import hashed
+from nid_plugins.crosses.ranking import cross_name
 from nid_plugins.crosses.vocabulary import Cross
 from nid_plugins.errors import SettingError, UnsupportedError
 
