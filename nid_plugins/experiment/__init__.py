@@ -10,31 +10,40 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nid_plugins.experiment.answers import Answer
     from nid_plugins.experiment.assignment import assign
     from nid_plugins.experiment.design import Design
     from nid_plugins.experiment.duckdb_sink import DuckDBSink
     from nid_plugins.experiment.exposures import Exposures
+    from nid_plugins.experiment.growthbook import growthbook_payload
     from nid_plugins.experiment.hashing import bucket
     from nid_plugins.experiment.metrics import Guardrail, Metric
     from nid_plugins.experiment.parquet_sink import ParquetSink, read_exposures
     from nid_plugins.experiment.results import Analysis
+    from nid_plugins.experiment.router import Router
+    from nid_plugins.experiment.sizes import Sizing
     from nid_plugins.experiment.variants import Namespace, Variant
 
 _HOMES = {
+    "answers": ("Answer",),
     "assignment": ("assign",),
     "design": ("Design",),
     "duckdb_sink": ("DuckDBSink",),
     "exposures": ("Exposures",),
+    "growthbook": ("growthbook_payload",),
     "hashing": ("bucket",),
     "metrics": ("Guardrail", "Metric"),
     "parquet_sink": ("ParquetSink", "read_exposures"),
     "results": ("Analysis",),
+    "router": ("Router",),
+    "sizes": ("Sizing",),
     "variants": ("Namespace", "Variant"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Analysis",
+    "Answer",
     "Design",
     "DuckDBSink",
     "Exposures",
@@ -42,9 +51,12 @@ __all__ = [
     "Metric",
     "Namespace",
     "ParquetSink",
+    "Router",
+    "Sizing",
     "Variant",
     "assign",
     "bucket",
+    "growthbook_payload",
     "read_exposures",
 ]
 
