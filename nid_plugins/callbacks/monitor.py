@@ -287,7 +287,7 @@ class InteractionMonitor:
     def _draw(self, schema: FeatureSchema) -> Sample:
         rows, labels, background = self._frames
         options = self.options
-        return draw(schema, rows, labels, background, instances=options.settings.instances, seed=options.seed)
+        return draw(schema, rows, labels, background, instances=options.instances, seed=options.seed)
 
     def _prepare(self) -> Detection:
         """Return the detection of the model, made at the first check; the black box reads its output anew."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nid_plugins.detection.glider import checked_settings
-from nid_plugins.detection.settings import DEFAULT_DETECTOR
+from nid_plugins.detection.settings import AUTO, DEFAULT_DETECTOR
 from nid_plugins.errors import SettingError
 from nid_plugins.plugins import get_manager
 
@@ -49,6 +49,13 @@ class MonitorOptions:
     settings: DetectSettings
     executor: str
     wrap: dict[str, Any]
+
+    @property
+    def instances(self) -> int:
+        """The most instances there may be."""
+        most = self.settings.instances
+        assert isinstance(most, int)
+        return most
 
     @classmethod
     def of(
@@ -91,6 +98,12 @@ class MonitorOptions:
         executor = chosen.pop("executor")
         get_manager().executor(executor)
         detector, settings = checked_settings(**chosen, top_k=top_k, seed=seed)
+        if settings.instances == AUTO:
+            raise SettingError(
+                "a monitor's number of instances follows from its budget",
+                received='detect={"instances": "auto"}',
+                expected="the most instances there may be",
+            )
         return cls(
             every,
             unit,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +15,8 @@ from nid_plugins.errors import NidWarning
 from nid_plugins.report import Interaction, InteractionReport
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections import Counter
+    from collections.abc import Mapping, Sequence
 
     from nid_plugins.blackbox import BlackBox
     from nid_plugins.detection.detector import Members
@@ -26,18 +28,27 @@ POOR_FIT = 0.5
 MANY_CLIPPED = 0.01
 
 
-def build_report(
-    box: BlackBox,
-    settings: DetectSettings,
-    results: Sequence[InstanceResult],
-    unswitched: dict[str, float],
-    queries: int,
-) -> InteractionReport:
-    """Return the report of the finished instances, each of which took so many queries.
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The sets of some instances, ranked.
 
-    Warns when the explainers fit poorly or many predictions were clipped: the ranking is then not to be trusted.
+    Args:
+        counts: In how many instances each set was found.
+        strength: The sum of its strengths.
+        gain: The sum of its gains.
+        ranked: All sets, best first.
+        chosen: The top K.
     """
-    results = sorted(results, key=lambda r: r.index)
+
+    counts: Counter[Members]
+    strength: dict[Members, float]
+    gain: dict[Members, float]
+    ranked: list[Members]
+    chosen: list[Members]
+
+
+def ranking(settings: DetectSettings, results: Sequence[InstanceResult]) -> Ranking:
+    """Count and rank the sets of instances, which come in the order of their index, and choose the top K."""
     counts = count_sets(r.sets for r in results)
     strength: defaultdict[Members, float] = defaultdict(float)
     gain: defaultdict[Members, float] = defaultdict(float)
@@ -45,20 +56,44 @@ def build_report(
         for members, s, g in zip(result.sets, result.strengths, result.gains, strict=True):
             strength[members] += s
             gain[members] += g
-    by_gain = settings.rank == "gain"
-    score = gain if by_gain else counts
+    score = gain if settings.rank == "gain" else counts
     ranked = sorted(counts, key=lambda m: (-score[m], -strength[m] / counts[m], m))
-    antichain = settings.prune == "paper"
-    chosen = prune_global(ranked, settings.top_k) if antichain else ranked[: settings.top_k]
+    chosen = prune_global(ranked, settings.top_k) if settings.prune == "paper" else ranked[: settings.top_k]
+    return Ranking(counts, strength, gain, ranked, chosen)
+
+
+def build_report(
+    box: BlackBox,
+    settings: DetectSettings,
+    results: Sequence[InstanceResult],
+    unswitched: dict[str, float],
+    queries: int,
+    told: Mapping[str, Any] | None = None,
+) -> InteractionReport:
+    """Return the report of the finished instances, each of which took so many queries.
+
+    Warns when the explainers fit poorly or many predictions were clipped: the ranking is then not to be trusted.
+
+    Args:
+        box: The model.
+        settings: What was asked for.
+        results: What each instance contributed.
+        unswitched: For each field the share of instances that hold its off value.
+        queries: Queries an instance.
+        told: More to tell among the report's settings.
+    """
+    results = sorted(results, key=lambda r: r.index)
+    now = ranking(settings, results)
+    counts, strength, gain = now.counts, now.strength, now.gain
     rng = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(4,)))
     stability = (
         bootstrap_stability(
             [r.sets for r in results],
-            ranked,
+            now.ranked,
             settings.top_k,
             rng,
-            weights=[r.gains for r in results] if by_gain else None,
-            antichain=antichain,
+            weights=[r.gains for r in results] if settings.rank == "gain" else None,
+            antichain=settings.prune == "paper",
         )
         if len(results) > 1
         else {}
@@ -73,7 +108,7 @@ def build_report(
             gain=gain[members] / counts[members],
             stability=stability.get(members, float("nan")),
         )
-        for members in chosen
+        for members in now.chosen
     ]
     r2 = np.array([r.r2 for r in results])
     _warn(r2, sum(r.saturated for r in results), len(results) * queries, box.epsilon)
@@ -88,6 +123,7 @@ def build_report(
             "instances_used": len(results),
             "queries_per_instance": queries,
             "clipped_predictions": sum(r.saturated for r in results),
+            **(told or {}),
         },
         r2=r2,
         r2_linear=np.array([r.r2_linear for r in results]),

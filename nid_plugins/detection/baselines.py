@@ -56,6 +56,10 @@ class Mode(Baseline):
     def __init__(self) -> None:
         self._last: tuple[weakref.ref[Floats], FeatureSchema, Floats] | None = None
 
+    def __reduce__(self) -> tuple[type[Mode], tuple[()]]:
+        # What was learned belongs to arrays of this process.
+        return (Mode, ())
+
     def values(self, background: Floats, schema: FeatureSchema, rng: np.random.Generator) -> Floats:
         """Return modes and means; ties go to the smaller id."""
         # Called once an instance with the same background: keep the answer, but not the background alive.

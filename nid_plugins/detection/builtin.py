@@ -10,6 +10,8 @@ from nid_plugins.detection.executors import SerialExecutor, ThreadExecutor
 from nid_plugins.detection.gradient_nid import GradientNID
 from nid_plugins.detection.least_squares import LeastSquares
 from nid_plugins.detection.nid import NID
+from nid_plugins.detection.process_executor import ProcessExecutor
+from nid_plugins.detection.ray_executor import RayExecutor
 from nid_plugins.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -33,5 +35,5 @@ def nid_register_baselines(register: Callable[[object], None]) -> None:
 @hookimpl
 def nid_register_executors(register: Callable[[object], None]) -> None:
     """Register the executors."""
-    register(SerialExecutor())
-    register(ThreadExecutor())
+    for executor in (SerialExecutor(), ThreadExecutor(), ProcessExecutor(), RayExecutor()):
+        register(executor)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from nid_plugins.blackbox import BlackBox
 from nid_plugins.detection.detector import Detector
+from nid_plugins.detection.madex import MEMORY
 from nid_plugins.detection.prepared import Detection
 from nid_plugins.detection.settings import DEFAULT_DETECTOR, DetectSettings, Prune, Rank
 from nid_plugins.errors import SettingError
 from nid_plugins.frames import read_matrix, read_row
 from nid_plugins.paths import as_path
 from nid_plugins.plugins import get_manager
+from nid_plugins.sizes import byte_count
 
 if TYPE_CHECKING:
     import os
 
+    from nid_plugins.detection.executors import Executor
     from nid_plugins.report import InteractionReport
 
 
@@ -28,7 +31,7 @@ def detect(
     detector: str | Detector = DEFAULT_DETECTOR,
     options: Mapping[str, Any] | None = None,
     baseline: str = "mode",
-    instances: int = 1000,
+    instances: int | Literal["auto"] = 1000,
     perturbations: int = 6000,
     top_k: int = 40,
     seed: int = 0,
@@ -36,7 +39,8 @@ def detect(
     rank: Rank = "count",
     min_gain: float = 1e-3,
     candidates: int = 40,
-    executor: str = "threads",
+    executor: str | Executor = "threads",
+    memory: int | str = MEMORY,
     resume: str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> InteractionReport:
@@ -49,7 +53,10 @@ def detect(
         detector: Name of a detector, or a detector object.
         options: Options of the detector, e.g. ``{"linear": False}`` for ``"nid"``.
         baseline: What an off field holds: ``"mode"`` (mode or mean), ``"oov"``, ``"sample"``, ``"zero_embedding"``.
-        instances: Rows explained: drawn without replacement, all when the frame has fewer.
+        instances: Rows explained: drawn without replacement, all when the frame has fewer. ``"auto"``: rows are taken in
+            random order until the top K is settled, which is when in nine of ten bootstrap resamples of the instances
+            nine tenths of it stay (see :mod:`nid_plugins.detection.stopping`); at most all rows. The report's settings
+            tell how many were used and why it stopped.
         perturbations: Masks an instance.
         top_k: Interactions in the report.
         seed: Same seed, same report.
@@ -60,7 +67,12 @@ def detect(
             ``"gain"`` by the held-out R^2 it added over all instances, which weighs an instance by how much it shows.
         min_gain: Least held-out R^2 a set must add, for ``prune="gain"``.
         candidates: Sets tried per instance, for ``prune="gain"``.
-        executor: ``"threads"`` (explainers are fitted while the model is queried) or ``"serial"``; same result.
+        executor: ``"threads"`` (explainers are fitted while the model is queried) or ``"serial"``; ``"processes"`` (joblib)
+            or ``"ray"``, whose workers hold a model each, for models that can be pickled. Same result. An executor object
+            says how many workers, e.g. ``nid.detection.RayExecutor(8)``.
+        memory: Most bytes of perturbed rows made at once, p float64 each, by every process: a number, or text such as
+            ``"512MB"``. What the model makes of a batch of them comes on top. No influence on the result, but for what
+            a model's batch size has on its rounding.
         resume: Journal file: instances are written to it as they finish, and read back when it exists.
         progress: Whether to show a progress bar (on a terminal or in a notebook).
 
@@ -77,10 +89,11 @@ def detect(
         detector, options, baseline, instances, perturbations, top_k, seed, prune, rank, min_gain, candidates
     )
     _check_box(box)
+    budget = byte_count(memory)
     journal = None if resume is None else as_path(resume, "a journal file")
     everything = read_matrix(rows, box.schema, what="frame of rows")
     typical = everything if background is None else read_matrix(background, box.schema, what="background")
-    detection = Detection(box, everything, typical, found, settings)
+    detection = Detection(box, everything, typical, found, settings, budget)
     return detection.run(executor=executor, resume=journal, progress=progress)
 
 
@@ -136,7 +149,7 @@ def checked_settings(
     detector: str | Detector,
     options: Mapping[str, Any] | None,
     baseline: str,
-    instances: int,
+    instances: int | Literal["auto"],
     perturbations: int,
     top_k: int,
     seed: int,

@@ -13,7 +13,7 @@ from nid_plugins.detection.gain import GainSelector, Kept
 from nid_plugins.detection.journal import InstanceResult
 from nid_plugins.detection.masks import Floats, MaskDesign, r_squared
 from nid_plugins.detection.pruning import prune_local
-from nid_plugins.errors import PluginError
+from nid_plugins.errors import PluginError, SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from nid_plugins.detection.detector import Detector
     from nid_plugins.detection.settings import DetectSettings
 
+MEMORY = 256 * 1000**2
+"""Most bytes of perturbed rows at once, unless said otherwise."""
 PAIR_FIELDS = 200
 """Most fields for which the strengths of all pairs are kept in the report."""
 
@@ -38,9 +40,15 @@ class Madex:
         settings: What was asked for.
         detector: Finds the interactions.
         baseline: Says what an off field holds.
+        memory: Most bytes of perturbed rows, p float64 each, that are made at once.
 
     Attributes:
         masks: The masks every instance is queried under, shape (M, p).
+        step: Rows made at once: as many as the memory allows, whole batches of the model where it allows one.
+
+    Raises:
+        SettingError: The memory does not hold one row, or the baseline needs a background and none was given.
+        PluginError: The detector made unusable masks.
     """
 
     def __init__(
@@ -50,8 +58,10 @@ class Madex:
         settings: DetectSettings,
         detector: Detector,
         baseline: Baseline,
+        memory: int = MEMORY,
     ) -> None:
         p = len(box.schema)
+        self.step = _rows_within(memory, p, box.batch_size)
         self.box = box
         self.settings = settings
         self.detector = detector
@@ -97,7 +107,12 @@ class Madex:
     def query(self, row: Floats, off: Floats) -> tuple[Floats, int]:
         """Return the logits of one instance under all masks, shape (M,), and how many of them were clipped."""
         before = self.box.saturated
-        logits = self.baseline.query(self.box, row, off, self.masks)
+        masks, step = self.masks, self.step
+        if len(masks) <= step:
+            logits = self.baseline.query(self.box, row, off, masks)
+        else:
+            parts = [masks[start : start + step] for start in range(0, len(masks), step)]
+            logits = np.concatenate([self.baseline.query(self.box, row, off, part) for part in parts])
         if logits.shape != (len(self.masks),) or not np.isfinite(logits).all():
             raise PluginError(
                 f"the baseline {self.baseline.name!r} returned unusable logits",
@@ -163,3 +178,16 @@ class Madex:
         if found.pairs is not None and len(found.pairs) <= PAIR_FIELDS:
             pairs = found.pairs[np.triu_indices(len(found.pairs), 1)].astype(np.float32)
         return InstanceResult(index, sets, strengths, gains, float(r2), kept.r2_linear, pairs, clipped)
+
+
+def _rows_within(memory: int, fields: int, batch: int) -> int:
+    row = 8 * fields
+    if memory < row:
+        raise SettingError(
+            "the memory does not hold one perturbed row",
+            received=f"memory={memory}",
+            expected=f"at least {row} bytes: {fields} fields of 8 bytes",
+        )
+    rows = memory // row
+    # A batch cut short costs a call, and a model may round otherwise in it.
+    return rows if rows < batch else rows // batch * batch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from nid_plugins.detection.masks import MIN_ROWS
 from nid_plugins.errors import SettingError
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 Prune = Literal["gain", "paper", "none"]
 Rank = Literal["count", "gain"]
 DEFAULT_DETECTOR = "least_squares"
+AUTO: Final = "auto"
+"""Instances are explained until the ranking is settled."""
 
 
 @dataclass(slots=True)
@@ -24,7 +26,7 @@ class DetectSettings:
     detector: str
     options: dict[str, Any]
     baseline: str
-    instances: int
+    instances: int | Literal["auto"]
     perturbations: int
     top_k: int
     seed: int
@@ -36,9 +38,14 @@ class DetectSettings:
     def __post_init__(self) -> None:
         for name, least in (("instances", 1), ("top_k", 1), ("perturbations", MIN_ROWS), ("candidates", 1)):
             value = getattr(self, name)
+            if name == "instances" and value == AUTO:
+                continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise SettingError(
-                    f"{name} out of range", received=repr(value), expected=f"an integer of at least {least}"
+                    f"{name} out of range",
+                    received=repr(value),
+                    expected=f"an integer of at least {least}"
+                    + (', or "auto"' if name == "instances" else ""),
                 )
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise SettingError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from nid_plugins.detection.pruning import prune_global
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from nid_plugins.detection.detector import Members
 
@@ -18,7 +19,7 @@ MOST = 3000
 """Sets resampled, highest counts first: those below cannot reach the top."""
 
 
-def bootstrap_stability(
+def bootstrap_tops(
     instances: Sequence[Sequence[Members]],
     ranked: Sequence[Members],
     top_k: int,
@@ -27,8 +28,8 @@ def bootstrap_stability(
     weights: Sequence[Sequence[float]] | None = None,
     antichain: bool = False,
     resamples: int = RESAMPLES,
-) -> dict[Members, float]:
-    """Return, for each set, the share of bootstrap resamples of the instances in which it is among the top K.
+) -> Iterator[list[Members]]:
+    """Yield the top K of each bootstrap resample of the instances.
 
     Args:
         instances: Sets of each instance.
@@ -50,13 +51,32 @@ def bootstrap_stability(
                 incidence[row, index[members]] = value
     times = rng.multinomial(n, np.full(n, 1.0 / n), size=resamples).astype(np.float32)
     counts = times @ incidence
-    hits = np.zeros(len(considered))
     for row in counts:
         order = np.argsort(-row, kind="stable")
         order = order[row[order] > 0]
         if antichain:
-            chosen = [index[m] for m in prune_global((considered[i] for i in order), top_k)]
+            yield prune_global((considered[i] for i in order), top_k)
         else:
-            chosen = order[:top_k].tolist()
-        hits[chosen] += 1.0
-    return {members: float(hits[i]) / resamples for i, members in enumerate(considered)}
+            yield [considered[i] for i in order[:top_k]]
+
+
+def bootstrap_stability(
+    instances: Sequence[Sequence[Members]],
+    ranked: Sequence[Members],
+    top_k: int,
+    rng: np.random.Generator,
+    *,
+    weights: Sequence[Sequence[float]] | None = None,
+    antichain: bool = False,
+    resamples: int = RESAMPLES,
+) -> dict[Members, float]:
+    """Return, for each set, the share of bootstrap resamples of the instances in which it is among the top K.
+
+    Takes the arguments of :func:`bootstrap_tops`.
+    """
+    hits: Counter[Members] = Counter()
+    for chosen in bootstrap_tops(
+        instances, ranked, top_k, rng, weights=weights, antichain=antichain, resamples=resamples
+    ):
+        hits.update(chosen)
+    return {members: hits[members] / resamples for members in ranked[:MOST]}
