@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nid_plugins.experiment.answers import Answer
     from nid_plugins.report import InteractionReport
 
 
@@ -86,6 +87,16 @@ class ModelError(NidError, RuntimeError):
     """
 
     partial: InteractionReport | None = None
+
+
+class UnansweredError(ModelError):
+    """The control's model failed in a request, and for its rows there is nothing to fall back to.
+
+    Attributes:
+        answer: What could be answered: the predictions of the rows that could not are NaN. No exposure was logged.
+    """
+
+    answer: Answer | None = None
 
 
 class UnsupportedError(NidError, TypeError):

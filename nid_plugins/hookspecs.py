@@ -141,8 +141,15 @@ def nid_epoch_end(state: Mapping[str, Any]) -> None:
 
 @hookspec
 def nid_exposure(events: Sequence[Mapping[str, Any]]) -> None:
-    """Run when units have been exposed to the arms of an experiment, in batches.
+    """Run when units have been exposed to the variants of an experiment, once a request, in the thread of the request.
+
+    :class:`nid_plugins.experiment.Router` sends it. Keep it short: the request waits.
 
     Args:
-        events: One mapping an exposure, with the unit, the experiment and the arm.
+        events: One mapping an exposure, with the keys ``experiment``, ``unit``, ``variant`` (assigned), ``served`` (whose
+            model answered), ``fallback``, ``reason`` (of the fallback, or None), ``impression``, ``request``,
+            ``timestamp`` (aware datetime, UTC), ``latency_ms``, ``prediction`` and ``covariate`` (or None);
+            :mod:`nid_plugins.experiment.exposures` says what each is. The router's sequence is an
+            :class:`~nid_plugins.experiment.Exposures`: it makes a mapping only when one is looked at, and its
+            ``column(name)`` and ``to_arrow()`` give all events at once.
     """

@@ -7,10 +7,11 @@ behind for good. So all black boxes of one model object share one lock, wherever
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from typing import Any
+
+from nid_plugins.forks import renew_after_fork
 
 
 class Turn:
@@ -22,10 +23,11 @@ class Turn:
 
     def __init__(self, model: object = None) -> None:
         self._model = model
-        self.renew()
+        self.after_fork()
+        renew_after_fork(self)
 
-    def renew(self) -> None:
-        """Make the lock free again: after a fork it may be held by a thread that does not exist."""
+    def after_fork(self) -> None:
+        """Make the lock free: in a forked process the thread that held it does not exist."""
         self._lock = threading.RLock()
 
     def __enter__(self) -> None:
@@ -39,7 +41,7 @@ class Turn:
 
 
 _turns: weakref.WeakValueDictionary[int, Turn] = weakref.WeakValueDictionary()
-_turns_lock = threading.Lock()
+_turns_lock = Turn()
 
 
 def turn_of(model: object) -> Turn:
@@ -49,14 +51,3 @@ def turn_of(model: object) -> Turn:
         if turn is None:
             turn = _turns[id(model)] = Turn(model)
         return turn
-
-
-def _after_fork() -> None:
-    global _turns_lock  # noqa: PLW0603 - the parent's may be held by a thread that was not forked
-    _turns_lock = threading.Lock()
-    for turn in list(_turns.values()):
-        turn.renew()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from nid_plugins.errors import NidWarning, SettingError
 from nid_plugins.experiment.ahead import SUFFIX, TEMPORARY, AheadFile, try_lock
 from nid_plugins.experiment.exposures import Exposures, import_arrow
+from nid_plugins.forks import renew_after_fork
 from nid_plugins.validation import one_line
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pyarrow as pa
-
-_sinks: weakref.WeakSet[Spool] = weakref.WeakSet()
 
 
 class Spool(ABC):
@@ -66,7 +65,7 @@ class Spool(ABC):
         self._rows, self._seconds, self._backlog = rows, seconds, backlog
         self._closed = False
         self._reset()
-        _sinks.add(self)
+        renew_after_fork(self)
         self.recover()
 
     def _reset(self) -> None:
@@ -220,7 +219,8 @@ class Spool(ABC):
         with contextlib.suppress(Warning):  # where warnings are errors, the request must still be answered
             warnings.warn(f"{self!r} {sentence}", NidWarning, stacklevel=2)
 
-    def _forked(self) -> None:
+    def after_fork(self) -> None:
+        """Go on with files and threads of the new process's own."""
         # The files are the parent's, and so are the events that wait; only the descriptors are let go of.
         for ahead in (self._ahead, *self._sealed):
             if ahead is not None:
@@ -247,12 +247,3 @@ def _remove_unlocked(path: Path) -> None:
                 path.unlink()
         finally:
             os.close(descriptor)
-
-
-def _after_fork() -> None:
-    for sink in list(_sinks):
-        sink._forked()  # noqa: SLF001 - its own module
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
