@@ -14,6 +14,7 @@ TYPED = [
     (errors.FrameError, ValueError),
     (errors.SettingError, ValueError),
     (errors.ModelError, RuntimeError),
+    (errors.UnansweredError, RuntimeError),
     (errors.UnsupportedError, TypeError),
     (errors.ArtefactError, ValueError),
     (errors.PluginError, RuntimeError),

@@ -130,7 +130,7 @@ def known():
         "target": "target",
         "crosses": nid.fit_crosses([("a", "x0")], frame, schema),
         "state": {"epoch": 3, "model": "model"},
-        "events": [{"unit": "u7", "experiment": "e", "arm": "b"}],
+        "events": [{"unit": "u7", "experiment": "e", "variant": "b"}],
     }
 
 

@@ -62,8 +62,8 @@ class Answer:
     @property
     def fallback(self) -> npt.NDArray[np.bool_]:
         """Whether the control answered instead of the unit's own variant."""
-        inside: npt.NDArray[np.bool_] = self.assigned >= 0
-        return inside & (self.assigned != self.answered)
+        fallen: npt.NDArray[np.bool_] = (self.assigned >= 0) & (self.assigned != self.answered)
+        return fallen
 
     def _named(self, index: npt.NDArray[np.int32]) -> npt.NDArray[np.object_]:
         return np.array([*self.names, None], dtype=object)[index]  # -1 is the last one
