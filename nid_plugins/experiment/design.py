@@ -19,17 +19,20 @@ from nid_plugins.experiment import checks
 from nid_plugins.experiment.metrics import Guardrail, Metric
 from nid_plugins.experiment.sizes import Sizing
 from nid_plugins.experiment.variants import Namespace, Variant, check_weights, steps_of
+from nid_plugins.report.shown import Shown
 
 if TYPE_CHECKING:
     import os
     from pathlib import Path
+
+    from nid_plugins.report.page import Page
 
 CORRECTIONS = ("holm", "bonferroni", "benjamini-hochberg", "none")
 _NAME = re.compile(r"[A-Za-z0-9_.:|\-]+")  # what GrowthBook takes as the key of a feature
 
 
 @dataclass(frozen=True)
-class Design:
+class Design(Shown):
     """The whole of an experiment's plan. Objects are checked when made, and do not change.
 
     Args:
@@ -204,6 +207,12 @@ class Design:
             expected=f"one of {', '.join(names)}",
             hint=checks.near(name, names),
         )
+
+    def page(self) -> Page:
+        """Return the plan, and its size where it is known, as a page."""
+        from nid_plugins.report.design_page import design_page
+
+        return design_page(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as what JSON and YAML can hold, with the version of the layout."""

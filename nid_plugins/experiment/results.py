@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nid_plugins.experiment import result_files
 from nid_plugins.experiment.result_files import read, write
+from nid_plugins.report.shown import Shown
 
 if TYPE_CHECKING:
     import os
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nid_plugins.experiment.design import Design
+    from nid_plugins.report.page import Page
 
 DECISIONS = ("ship", "stop", "continue", "invalid")
 STATUSES = ("safe", "harmed", "open")
@@ -130,7 +132,7 @@ class GuardrailVerdict:
 
 
 @dataclass(frozen=True)
-class Analysis:
+class Analysis(Shown):
     """The result of :func:`nid_plugins.experiment.analyze`.
 
     Args:
@@ -195,6 +197,12 @@ class Analysis:
             received=f"metric {metric!r}, variant {variant!r}",
             expected=f"one of {[(e.metric, e.variant) for e in found]}",
         )
+
+    def page(self) -> Page:
+        """Return the result as a page: the decision first, then what it rests on."""
+        from nid_plugins.report.analysis_page import analysis_page
+
+        return analysis_page(self)
 
     def to_frame(self) -> pd.DataFrame:
         """Return the effects as a pandas frame, one row each; ``test`` is ``"fixed"`` or ``"sequential"``."""
@@ -267,7 +275,7 @@ class ErrorRate:
 
 
 @dataclass(frozen=True)
-class AAResult:
+class AAResult(Shown):
     """The result of :func:`nid_plugins.experiment.aa`: tests of the design on logs without any effect.
 
     Args:
@@ -308,6 +316,12 @@ class AAResult:
         raise SettingError(
             "no such test", received=repr(test), expected=f"one of {[r.test for r in self.rates]}"
         )
+
+    def page(self) -> Page:
+        """Return the rates as a page."""
+        from nid_plugins.report.aa_page import aa_page
+
+        return aa_page(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything JSON-ready, as :meth:`Analysis.to_dict` does."""

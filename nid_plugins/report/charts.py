@@ -54,13 +54,14 @@ class Interval:
 
 @dataclass(frozen=True)
 class Forest:
-    """Intervals below each other on one axis, with a line at zero.
+    """Intervals below each other on one axis, with a line at what they are compared with.
 
     Args:
         title: What is shown.
         rows: The intervals.
         format: Of the values.
         note: How to read it.
+        reference: Where the line stands.
     """
 
     template: ClassVar[str] = "forest.html"
@@ -68,6 +69,7 @@ class Forest:
     rows: Sequence[Interval]
     format: str = "+.2%"
     note: str = ""
+    reference: float = 0.0
 
     @property
     def description(self) -> str:
@@ -76,7 +78,8 @@ class Forest:
 
     def _axis(self, start: float, end: float) -> Scale:
         drawn = [row for row in self.rows if row.known]
-        return Scale.over([v for row in drawn for v in (row.low, row.value, row.high)], start, end)
+        bounds = [v for row in drawn for v in (row.low, row.value, row.high)]
+        return Scale.over([*bounds, self.reference], start, end)
 
     def layout(self) -> dict[str, Any]:
         """Return sizes and places of everything drawn."""
@@ -100,7 +103,7 @@ class Forest:
             "width": WIDTH,
             "height": bottom + 26,
             "bottom": bottom,
-            "zero": axis(0.0),
+            "reference": axis(self.reference),
             "rows": rows,
             "ticks": _ticks(axis, self.format, 5),
         }
@@ -116,7 +119,7 @@ class Forest:
         grid.add_column(min_width=CELLS, no_wrap=True)
         grid.add_column(justify="right")
         for row in self.rows:
-            bar = Text(_bar(row, axis), style=TONES[row.tone])
+            bar = Text(_bar(row, axis, self.reference), style=TONES[row.tone])
             grid.add_row(Text(clean(row.label)), bar, Text(row.words(self.format)))
         return Group(Text(clean(self.title), style="bold"), grid)
 
@@ -232,9 +235,9 @@ class Lines:
         )
 
 
-def _bar(row: Interval, axis: Scale) -> str:
+def _bar(row: Interval, axis: Scale, reference: float) -> str:
     cells = [" "] * CELLS
-    cells[round(axis(0.0))] = "┊"
+    cells[round(axis(reference))] = "┊"
     if row.known:
         low, value, high = (round(axis(v)) for v in (row.low, row.value, row.high))
         for i in range(low, high + 1):

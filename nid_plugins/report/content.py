@@ -38,16 +38,18 @@ class Column:
         title: Its head.
         format: Of its numbers, as :func:`format` takes it.
         number: Whether it is set and sorted as numbers.
+        detail: Whether a terminal, which is narrow, leaves it out.
     """
 
     title: str
     format: str = ""
     number: bool = False
+    detail: bool = False
 
 
-def numbers(title: str, spec: str = "") -> Column:
+def numbers(title: str, spec: str = "", *, detail: bool = False) -> Column:
     """Return a column of numbers."""
-    return Column(title, spec, number=True)
+    return Column(title, spec, number=True, detail=detail)
 
 
 @dataclass(frozen=True)
@@ -111,11 +113,12 @@ class Table:
 
         grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left", title_style="bold")
         grid.title = Text(clean(self.caption))
-        for column in self.columns:
+        kept = [i for i, column in enumerate(self.columns) if not column.detail]
+        for column in (self.columns[i] for i in kept):
             side: Any = "right" if column.number else "left"
-            grid.add_column(Text(clean(column.title)), justify=side, no_wrap=column.number)
+            grid.add_column(Text(clean(column.title)), justify=side, no_wrap=column.number, overflow="fold")
         for cells in self.cells()[: self.shown]:
-            grid.add_row(*(Text(cell["text"], style=TONES[cell["tone"]]) for cell in cells))
+            grid.add_row(*(Text(cells[i]["text"], style=TONES[cells[i]["tone"]]) for i in kept))
         below = [clean(self.note)] if self.note else []
         if len(self.rows) > self.shown:
             below.insert(0, f"and {len(self.rows) - self.shown:,} more")
@@ -197,11 +200,13 @@ class Section:
         title: The heading.
         blocks: What stands below it.
         intro: A sentence before.
+        detail: Whether a terminal leaves it out.
     """
 
     title: str
     blocks: Sequence[Block] = field(default_factory=tuple)
     intro: str = ""
+    detail: bool = False
 
     def __rich__(self) -> Any:
         from rich.console import Group

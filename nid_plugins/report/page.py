@@ -115,7 +115,7 @@ class Page:
         head = [Text(clean(self.title), style="bold")]
         if self.subtitle:
             head.append(Text(clean(self.subtitle), style="dim"))
-        return Group(*head, *self.sections)
+        return Group(*head, *(section for section in self.sections if not section.detail))
 
 
 @functools.cache

@@ -15,7 +15,7 @@ def test_intervals_stand_in_the_order_of_their_values():
     chart = Forest("t", [Interval("a", -0.02, 0.01, 0.04), Interval("b", 0.02, 0.03, 0.05)])
     drawn = chart.layout()
     first, second = drawn["rows"]
-    assert first["low"] < drawn["zero"] < first["value"] < second["low"] < first["high"] < second["high"]
+    assert first["low"] < drawn["reference"] < first["value"] < second["low"] < first["high"] < second["high"]
     assert first["y"] < second["y"] < drawn["bottom"]
     ticks = [tick["text"] for tick in drawn["ticks"]]
     assert "+0%" in ticks
