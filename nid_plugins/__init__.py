@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nid_plugins.adapter import Adapter, Predictor
     from nid_plugins.blackbox import BlackBox, wrap
     from nid_plugins.crosses import CrossFeatures, fit_crosses, load_embeddings, screen
-    from nid_plugins.detection import detect, explain
+    from nid_plugins.detection import detect
     from nid_plugins.errors import (
         ArtefactError,
         FrameError,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         SettingError,
         UnsupportedError,
     )
+    from nid_plugins.explaining import explain
     from nid_plugins.injection import cross_embeddings, inject
     from nid_plugins.monitoring import monitor
     from nid_plugins.plugins import PluginManager, get_manager, hookimpl
@@ -75,7 +76,7 @@ _HOMES = {
     "nid_plugins.adapter": ("Adapter", "Predictor"),
     "nid_plugins.blackbox": ("BlackBox", "wrap"),
     "nid_plugins.crosses": ("CrossFeatures", "fit_crosses", "load_embeddings", "screen"),
-    "nid_plugins.detection": ("detect", "explain"),
+    "nid_plugins.detection": ("detect",),
     "nid_plugins.errors": (
         "ArtefactError",
         "FrameError",
@@ -88,6 +89,7 @@ _HOMES = {
         "SettingError",
         "UnsupportedError",
     ),
+    "nid_plugins.explaining": ("explain",),
     "nid_plugins.injection": ("cross_embeddings", "inject"),
     "nid_plugins.monitoring": ("monitor",),
     "nid_plugins.plugins": ("PluginManager", "get_manager", "hookimpl"),

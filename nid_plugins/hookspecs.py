@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nid_plugins.detection.detector import Detector
     from nid_plugins.detection.executors import Executor
     from nid_plugins.detection.settings import DetectRequest
+    from nid_plugins.domains import Domain
     from nid_plugins.report import InteractionReport
 
 NAMESPACE = "nid_plugins"
@@ -70,11 +71,11 @@ def nid_register_executors(register: Callable[[Executor], object]) -> None:
 
 
 @hookspec
-def nid_register_domains(register: Callable[[Any], object]) -> None:
-    """Add domains: kinds of data beside tables, with their own way of switching features off.
+def nid_register_domains(register: Callable[[Domain], object]) -> None:
+    """Add domains: kinds of data with features of their own, and their own way of switching them off.
 
     Args:
-        register: Call it with an object that has a ``name``.
+        register: Call it with an instance of :class:`nid_plugins.domains.Domain`.
     """
 
 

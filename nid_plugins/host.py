@@ -33,7 +33,11 @@ if TYPE_CHECKING:
 
 Source = Literal["built-in", "entry point", "registered"]
 
-BUILTINS = {"detection": "nid_plugins.detection.builtin", "cli": "nid_plugins.cli.builtin"}
+BUILTINS = {
+    "detection": "nid_plugins.detection.builtin",
+    "cli": "nid_plugins.cli.builtin",
+    "domains": "nid_plugins.domains.builtin",
+}
 """Plug-ins that are part of the package, by name."""
 
 

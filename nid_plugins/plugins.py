@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nid_plugins.detection.baselines import Baseline
     from nid_plugins.detection.detector import Detector
     from nid_plugins.detection.executors import Executor
+    from nid_plugins.domains import Domain
 
 __all__ = ["BUILTINS", "PluginInfo", "PluginManager", "get_manager", "hookimpl", "use_manager"]
 
@@ -125,13 +126,17 @@ class PluginManager(PluginHost):
         """
         return cast("Executor", self._named("executor", name))
 
-    def domain(self, name: str) -> Any:
+    def domains(self) -> dict[str, Domain]:
+        """Return all domains by name."""
+        return cast("dict[str, Domain]", dict(self.collected("domain")))
+
+    def domain(self, name: str) -> Domain:
         """Return a domain by name.
 
         Raises:
             SettingError: There is none of that name.
         """
-        return self._named("domain", name)
+        return cast("Domain", self._named("domain", name))
 
     def commands(self) -> list[click.Command]:
         """Return all commands, in the order they were registered."""

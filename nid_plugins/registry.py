@@ -41,7 +41,7 @@ KINDS = (
     Kind("detector", "nid_plugins.detection.detector:Detector"),
     Kind("baseline", "nid_plugins.detection.baselines:Baseline"),
     Kind("executor", "nid_plugins.detection.executors:Executor"),
-    Kind("domain"),
+    Kind("domain", "nid_plugins.domains.domain:Domain"),
     Kind("command", "click:Command"),
 )
 

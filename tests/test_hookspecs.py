@@ -87,10 +87,12 @@ def test_hook_types_can_be_resolved():
     import click
 
     from nid_plugins.detection import Baseline, Detector, DetectRequest, Executor
+    from nid_plugins.domains import Domain
 
     names = {n: getattr(collections.abc, n) for n in ("Callable", "Mapping", "Sequence")}
     names |= {t.__name__: t for t in (Baseline, DetectRequest, Detector, Executor, nid.CrossFeatures)}
     names |= {"Adapter": nid.Adapter, "InteractionReport": nid.InteractionReport, "click": click}
+    names |= {"Domain": Domain}
     for spec in HOOKS.values():
         assert len(typing.get_type_hints(spec, localns=names)) == len(inspect.signature(spec).parameters) + 1
 

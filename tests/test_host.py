@@ -327,7 +327,7 @@ def test_block_before_and_after_loading():
     manager.block("pc")
     manager.register(_Adapters(_Adapter("c", f"{HERE}.Leaf")), "pc")
     assert names(manager) == ["pb"]
-    assert PluginManager(block=["detection", "cli"], entry_points=False, environ={}).plugins() == []
+    assert PluginManager(block=list(BUILTINS), entry_points=False, environ={}).plugins() == []
 
 
 def test_load_plugins_restricts_entry_points_only(install):
