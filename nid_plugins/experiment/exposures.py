@@ -192,7 +192,7 @@ class Exposures(Sequence[Mapping[str, Any]]):
             for field in schema:
                 try:
                     arrays.append(self._array(pa, field))
-                except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+                except (pa.ArrowException, ValueError, TypeError) as error:
                     raise SettingError(
                         "a value of the wrong kind",
                         field=field.name,

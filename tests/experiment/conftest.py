@@ -1,0 +1,85 @@
+"""Exposures, models and processes for the tests of experiments."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+import nid_plugins as nid
+from nid_plugins.experiment import Exposures
+
+
+@pytest.fixture
+def schema():
+    return nid.FeatureSchema(
+        [nid.SparseField("site", 50), nid.SparseField("ad", 30), nid.DenseField("price")]
+    )
+
+
+@pytest.fixture
+def frame_of():
+    """Return a function from a number of rows and a seed to a frame of ``schema``, with unit ids."""
+
+    def make(rows, seed=0):
+        rng = np.random.default_rng(seed)
+        return {
+            "user_id": np.array([f"user-{i}" for i in rng.integers(0, 10_000, rows)], dtype=object),
+            "site": rng.integers(0, 50, rows),
+            "ad": rng.integers(0, 30, rows),
+            "price": rng.random(rows).astype(np.float32),
+        }
+
+    return make
+
+
+@pytest.fixture
+def events_of():
+    """Return a function from a number of rows and a prefix to exposures whose impressions are ``prefix-i``."""
+
+    def make(rows, prefix="i", **changed):
+        names = np.array(["control", "treatment"], dtype=object)
+        columns = {
+            "experiment": "exp",
+            "unit": [f"u{i % 7}" for i in range(rows)],
+            "variant": names[np.arange(rows) % 2],
+            "served": names[np.arange(rows) % 2],
+            "fallback": False,
+            "reason": None,
+            "impression": [f"{prefix}-{i}" for i in range(rows)],
+            "request": "r",
+            "timestamp": np.datetime64("2030-01-31T12:00:00.000001", "us"),
+            "latency_ms": np.full(rows, 1.5, dtype=np.float32),
+            "prediction": np.linspace(0, 1, rows),
+            "covariate": np.where(np.arange(rows) % 3 == 0, np.nan, 0.25),
+        }
+        return Exposures(columns | changed, rows)
+
+    return make
+
+
+@pytest.fixture
+def python(tmp_path):
+    """Return a function that starts a Python process on some code, its standard output readable line by line."""
+    started = []
+
+    def start(code, *args):
+        path = os.pathsep.join(p for p in sys.path if p)
+        process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(code), *map(str, args)],
+            env={**os.environ, "PYTHONPATH": path},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
