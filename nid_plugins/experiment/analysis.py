@@ -1,0 +1,255 @@
+"""Reading an experiment: from exposures and clicks to effects, verdicts and a decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from nid_plugins.errors import FrameError, MissingExtraError
+from nid_plugins.experiment import checks, effects, guardrails
+from nid_plugins.experiment.decision import decide
+from nid_plugins.experiment.design import Design
+from nid_plugins.experiment.exclusions import clean_exposures, join_clicks
+from nid_plugins.experiment.quantiles import quantiles
+from nid_plugins.experiment.results import Analysis, Effect, Exclusion, GuardrailVerdict
+from nid_plugins.experiment.sample_ratio import check_sample_ratio
+from nid_plugins.experiment.sources import Warehouse
+from nid_plugins.experiment.tables import CLICK, Log, columns_needed, metrics_of, read_log
+from nid_plugins.experiment.unit_sums import Covariates, unit_sums
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nid_plugins.experiment.effects import Measured
+
+
+def analyze(
+    design: Design, exposures: Any, clicks: Any = None, *, units: Any = None, sequential: bool = True
+) -> Analysis:
+    """Analyse an experiment.
+
+    Units are analysed in the variant they are assigned to, whichever model answered (intention to treat). The log itself is
+    aggregated where it is: in DuckDB for files and frames, in the warehouse for Ibis tables, which are only read.
+
+    Args:
+        design: What was tested.
+        exposures: One row an impression, with the columns of :mod:`nid_plugins.experiment.exposures`; needed are ``unit`` (or
+            the column the design calls so), ``variant``, with clicks ``impression``, with a window ``timestamp``, and what the
+            metrics read. A Parquet file, a folder or glob of such, ``file.duckdb::table``, a frame, or an Ibis table.
+        clicks: One row a click, with ``impression`` and the values metrics read, such as ``revenue``. None when the exposures
+            have the column ``click`` (and those values) already.
+        units: One row a unit, with covariates from before the experiment; needed for covariates the exposures lack.
+        sequential: Whether to give always-valid intervals and decide by them, which allows for looking early. Without, the
+            decision is that of a fixed test, and is only given at the planned size or end.
+
+    Raises:
+        FrameError: A table cannot be read, lacks a column or has it in a wrong type; exposures of an unknown variant, none of a
+            variant or of the experiment; a covariate that is nowhere, or infinite values.
+        SettingError: Not a design, or not a table.
+        MissingExtraError: The extra ``ab`` is not installed.
+    """
+    checks.instance(design, "design", Design)
+    need_tea_tasting()
+    with Warehouse(exposures, clicks, units) as house:
+        read = _read(house, design, exposures, clicks)
+        covariates = Covariates(house, units, design)
+        metrics = metrics_of(design)
+        sums = unit_sums(house, read.table, read.values, metrics, covariates, fallback=read.fallback)
+        summary = _summary(read, sums.table)
+        _check_enough(design, summary.units)
+        aggregates = effects.aggregates_of(sums.table, sums.columns)
+        names = [variant.name for variant in design.variants]
+        found = {m.name: quantiles(house, read.table, m, names) for m in metrics if m.kind == "quantile"}
+    measured, notes = effects.measure(design, aggregates, sums.columns, found)
+    ratio = check_sample_ratio(design, summary.units)
+    fixed = effects.fixed_effects(design, aggregates, measured)
+    always = effects.sequential_effects(design, measured) if sequential else []
+    verdicts = _verdicts(design, measured, fixed, sequential=sequential)
+    exclusions = (*read.exclusions, *sums.exclusions)
+    primaries = [effect for effect in (always or fixed) if effect.role == "primary"]
+    decision = decide(
+        design,
+        ratio,
+        primaries,
+        verdicts,
+        sequential=sequential,
+        finished=_finished(design, measured, summary.last),
+    )
+    return Analysis(
+        design=design,
+        sample_ratio=ratio,
+        exclusions=exclusions,
+        effects=tuple(fixed),
+        sequential=tuple(always),
+        guardrails=tuple(verdicts),
+        units=summary.units,
+        impressions=summary.impressions,
+        fallbacks=summary.fallbacks,
+        first=summary.first,
+        last=summary.last,
+        decision=decision.decision,
+        variant=decision.variant,
+        reasons=decision.reasons,
+        notes=(*notes, *_notes(summary, exclusions)),
+    )
+
+
+def need_tea_tasting() -> None:
+    """Check that the statistics are installed.
+
+    Raises:
+        MissingExtraError: They are not.
+    """
+    try:
+        import tea_tasting  # noqa: F401 - only whether it is there
+    except ImportError as error:
+        raise MissingExtraError(
+            "analysing an experiment needs tea-tasting",
+            received=str(error),
+            hint="pip install 'nid-plugins[ab]'",
+        ) from error
+
+
+@dataclass(frozen=True)
+class _Impressions:
+    table: Any
+    values: tuple[str, ...]
+    exclusions: list[Exclusion]
+    fallback: bool
+    times: bool
+
+
+def _read(house: Warehouse, design: Design, exposures: Any, clicks: Any) -> _Impressions:
+    """Return the impressions that count, with all values metrics read."""
+    ibis, metrics = house.ibis, metrics_of(design)
+    needed = columns_needed(metrics)
+    covariates = [m.covariate for m in metrics if m.covariate is not None]
+    table = house.table(exposures, "exposures")
+    need = ("unit", "variant") if clicks is None else ("unit", "variant", "impression")
+    log = read_log(ibis, table, design, [*needed, *covariates], "exposures", need=need)
+    kept, exclusions = clean_exposures(house, log, design, joined=clicks is not None)
+    values = log.values
+    if clicks is not None:
+        raw = house.table(clicks, "clicks")
+        elsewhere = [name for name in (CLICK, *needed) if name not in log.values]
+        clicked = read_log(ibis, raw, design, elsewhere, "clicks", need=("impression",))
+        _check_apart(raw, log, needed)
+        kept, more = join_clicks(house, kept, log, clicked, design)
+        exclusions += more
+        values = tuple(dict.fromkeys((*values, *clicked.values, CLICK)))
+    return _Impressions(kept, values, exclusions, "fallback" in log.keys, "timestamp" in log.keys)
+
+
+def _check_apart(clicks: Any, log: Log, needed: Sequence[str]) -> None:
+    twice = [
+        name for name in (CLICK, *needed) if name in log.values and (name == CLICK or name in clicks.columns)
+    ]
+    if twice:
+        raise FrameError(
+            "the exposures and the clicks both have the column",
+            field=twice[0],
+            expected="one of them",
+            hint="Drop it from one; exposures that know their clicks are analysed without clicks"
+            if twice[0] == CLICK
+            else "Rename one",
+        )
+
+
+@dataclass(frozen=True)
+class _Summary:
+    units: dict[str, int]
+    impressions: dict[str, int]
+    fallbacks: dict[str, int]
+    first: datetime | None
+    last: datetime | None
+
+
+def _summary(read: _Impressions, units: Any) -> _Summary:
+    counts = units.group_by("variant").aggregate(
+        units=units.count(), impressions=units.impressions.sum(), fallbacks=units.fallbacks.sum()
+    )
+    rows = {row["variant"]: row for row in counts.to_pyarrow().to_pylist()}
+    first = last = None
+    if read.times:
+        times = read.table.aggregate(first=read.table.timestamp.min(), last=read.table.timestamp.max())
+        found = times.to_pyarrow().to_pylist()[0]
+        first, last = _utc(found["first"]), _utc(found["last"])
+    sizes, impressions, fallbacks = (
+        {name: int(row[key]) for name, row in rows.items()} for key in ("units", "impressions", "fallbacks")
+    )
+    return _Summary(sizes, impressions, fallbacks, first, last)
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    if moment is None:
+        return None
+    plain = datetime.fromisoformat(moment.isoformat()[:26] if moment.tzinfo is None else moment.isoformat())
+    return plain.replace(tzinfo=UTC) if plain.tzinfo is None else plain.astimezone(UTC)
+
+
+def _check_enough(design: Design, units: dict[str, int]) -> None:
+    for variant in design.variants:
+        if units.get(variant.name, 0) < 2:
+            raise FrameError(
+                "a variant has fewer than two units left to analyse",
+                field="variant",
+                received=f"{variant.name!r} has {units.get(variant.name, 0)}; units by variant: {units}",
+                expected="two at the least",
+                hint="Wait, or look at what was excluded",
+            )
+
+
+def _verdicts(
+    design: Design, measured: Sequence[Measured], fixed: Sequence[Effect], *, sequential: bool
+) -> list[GuardrailVerdict]:
+    verdicts = []
+    for guardrail in design.guardrails:
+        for m in measured:
+            if m.role == "guardrail" and m.metric.name == guardrail.name:
+                effect = (
+                    effects.sequential_effect(design, m, design.alpha)
+                    if sequential
+                    else effects.fixed_guardrail(fixed, m)
+                )
+                verdicts.append(guardrails.judge(guardrail, effect))
+    return verdicts
+
+
+def _finished(design: Design, measured: Sequence[Measured], last: datetime | None) -> bool:
+    """Return whether the planned size is reached, or the planned end; True where neither was planned."""
+    planned = effects.planned_units(design, measured[0])
+    if planned is not None:
+        primaries = [m for m in measured if m.role == "primary"]
+        if all(
+            float(m.found.control_count + m.found.treatment_count)
+            >= (effects.planned_units(design, m) or 0.0)
+            for m in primaries
+        ):
+            return True
+    if design.stop is not None:
+        return (last is not None and last >= design.stop) or datetime.now(UTC) >= design.stop
+    return planned is None
+
+
+def _notes(summary: _Summary, exclusions: Sequence[Exclusion]) -> list[str]:
+    notes = []
+    for name, fallbacks in summary.fallbacks.items():
+        if fallbacks:
+            share = fallbacks / summary.impressions[name]
+            notes.append(
+                f"{fallbacks:,} impressions of {name!r} ({share:.2%}) were answered by the control's model; they count as "
+                f"{name!r}, which they were assigned to."
+            )
+    total = sum(summary.units.values())
+    for exclusion in exclusions:
+        if (
+            exclusion.reason == "units in several variants"
+            and exclusion.units
+            and exclusion.units > total / 100
+        ):
+            share = exclusion.units / (exclusion.units + total)
+            notes.append(
+                f"{share:.1%} of the units were in several variants: look at how units are assigned."
+            )
+    return notes
