@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 @hookimpl
 def nid_register_commands(register: Callable[[click.Command], object]) -> None:
     """Add the commands of this folder."""
+    from nid_plugins.cli.ab import ab
     from nid_plugins.cli.cross import cross
     from nid_plugins.cli.demo import demo
     from nid_plugins.cli.detect import detect
     from nid_plugins.cli.plugins import plugins
     from nid_plugins.cli.screen import screen
 
-    for command in (cross, demo, detect, plugins, screen):
+    for command in (ab, cross, demo, detect, plugins, screen):
         register(command)

@@ -1,0 +1,62 @@
+"""``nid ab analyze``: the result of an experiment, from its exposures and clicks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from nid_plugins.cli.ab.outputs import FAILED, check_outputs, output_options, tell
+from nid_plugins.cli.inputs import FILE, with_options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("analyze")
+@click.argument("design", type=FILE)
+@click.option(
+    "--exposures",
+    required=True,
+    metavar="LOG",
+    help="What was shown to whom, as the router's sinks write it.",
+)
+@click.option(
+    "--clicks",
+    metavar="LOG",
+    help="Clicks by impression. Leave it out if the exposures have a column of clicks.",
+)
+@click.option("--units", metavar="LOG", help="Covariates by unit, known before the test began.")
+@click.option(
+    "--sequential/--fixed",
+    default=True,
+    show_default=True,
+    help="Whether to add intervals that hold at every look, not at the planned end only.",
+)
+@with_options(output_options)
+@click.pass_context
+def analyze(
+    ctx: click.Context,
+    design: Path,
+    exposures: str,
+    clicks: str | None,
+    units: str | None,
+    sequential: bool,
+    page: Path | None,
+    data: Path | None,
+) -> None:
+    """Read the result of the test planned in DESIGN: a file, or the folder it is kept in.
+
+    A LOG is a Parquet file, a folder of such, a pattern in quotes, or file.duckdb::table.
+
+    The exit status is 0 when the result can be read, whatever it says; 3 when it cannot, since the sample ratio is not as
+    planned; 2 for an error. With --json a script reads the decision itself: ship, stop, continue or invalid.
+    """
+    from nid_plugins.experiment import Design
+    from nid_plugins.experiment.analysis import analyze as read
+
+    check_outputs(page, data)
+    result = read(Design.load(design), exposures, clicks, units=units, sequential=sequential)
+    tell(result, page, data)
+    if result.decision == "invalid":
+        ctx.exit(FAILED)

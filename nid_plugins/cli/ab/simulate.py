@@ -1,0 +1,52 @@
+"""``nid ab simulate``: A/A tests on one's own logs, which show whether the plan's tests keep their promise there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from nid_plugins.cli.ab.outputs import FAILED, check_outputs, output_options, tell
+from nid_plugins.cli.inputs import FILE, with_options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("simulate")
+@click.argument("design", type=FILE)
+@click.option(
+    "--logs", required=True, metavar="LOG", help="Past impressions with their clicks and the unit of each."
+)
+@click.option("--covariate", metavar="COLUMN", help="Column of the logs that is to take variance out.")
+@click.option("--runs", type=int, default=2000, show_default=True, help="Experiments to simulate.")
+@click.option("--looks", type=int, default=100, show_default=True, help="Looks at each while it runs.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same runs.")
+@with_options(output_options)
+@click.pass_context
+def simulate(
+    ctx: click.Context,
+    design: Path,
+    logs: str,
+    covariate: str | None,
+    runs: int,
+    looks: int,
+    seed: int,
+    page: Path | None,
+    data: Path | None,
+) -> None:
+    """Run the test planned in DESIGN many times on past logs, with no difference between its variants.
+
+    Each run deals the units of the logs out anew and tests the primary metric: the share of runs that find an effect is
+    the real false-positive rate. A LOG is a Parquet file, a folder of such, a pattern in quotes, or file.duckdb::table.
+
+    The exit status is 0 when the rates are what the plan says, 3 when they are not, 2 for an error.
+    """
+    from nid_plugins.experiment import Design
+    from nid_plugins.experiment.aa import aa
+
+    check_outputs(page, data)
+    result = aa(Design.load(design), logs, runs=runs, looks=looks, covariate=covariate, seed=seed)
+    tell(result, page, data)
+    if not result.passes:
+        ctx.exit(FAILED)
