@@ -10,6 +10,7 @@ import numpy.typing as npt
 from nid_plugins.crosses.bins import check_bins, quantile_edges
 from nid_plugins.crosses.keys import Int64Array, cross_keys, dense_ids, is_exact, sparse_ids
 from nid_plugins.crosses.ranking import check_max_crosses, cross_name, field_sets, report_shortfall
+from nid_plugins.crosses.sources import is_paths
 from nid_plugins.crosses.vocabulary import Cross, check_min_count, count_keys
 from nid_plugins.errors import SettingError
 from nid_plugins.frames import FloatMatrix, read_matrix
@@ -190,17 +191,23 @@ def fit_crosses(
     max_crosses: int | None = None,
     bins: int = 100,
     min_count: float | None = None,
+    memory: int | str = "2GB",
 ) -> CrossFeatures:
-    """Fit cross features on a training frame: bins of dense fields and the vocabulary of each cross.
+    """Fit cross features on training rows: bins of dense fields and the vocabulary of each cross.
+
+    Rows in Parquet files are never held in memory as a whole; the result is that of a frame of these rows. Only the
+    members of crosses are read, and checked, there. See ``docs/scale.md``.
 
     Args:
         interactions: A report of :func:`nid_plugins.detect`, taken in its rank order, or sets of field names,
             e.g. ``[("user", "item"), ("user", "hour", "price")]``. The order of names in a set does not matter.
-        train: Training frame. NaN is allowed: such rows count for no combination of that field.
+        train: Training frame, or Parquet: a file, a folder, a pattern, or a list of these. NaN (null) is allowed: such
+            rows count for no combination of that field.
         schema: The fields.
         max_crosses: Most crosses to make. None: 40 from a report, all of the sets that are listed.
         bins: Most bins of a dense field.
         min_count: A combination is kept when it occurs more than this many times. None: 1e-4 of the rows, at least 2.
+        memory: Bytes for counting rows in files, or text such as ``"2GB"``: with less it takes more passes.
 
     Returns:
         The crosses, best ranked first. One whose combinations are all too rare is passed over for the next in rank.
@@ -208,7 +215,8 @@ def fit_crosses(
     Raises:
         SettingError: A set of fewer than two fields, no sets, an option out of range, or every combination too rare.
         SchemaError: A set names a field the schema lacks.
-        FrameError: The frame does not fit the schema.
+        FrameError: The rows do not fit the schema, or a file cannot be read.
+        MissingExtraError: Files are given and pyarrow is not installed.
 
     Warns:
         NidWarning: Fewer crosses than asked for, and why; a constant dense field.
@@ -219,6 +227,13 @@ def fit_crosses(
     from_report = hasattr(interactions, "interactions")
     wanted = check_max_crosses(max_crosses, DEFAULT_CROSSES if from_report else len(ranked))
     bins = check_bins(bins)
+    if is_paths(train):
+        from nid_plugins.crosses.out_of_core import FileFit
+
+        fit = FileFit(train, schema, bins=bins, min_count=min_count, memory=memory)
+        made, passed_over = fit.crosses(ranked, wanted)
+        report_shortfall(len(made), wanted, len(ranked), passed_over, fit.threshold)
+        return CrossFeatures(schema, made, fit.edges)
     rows = read_matrix(train, schema, what="training frame", missing=True)
     threshold = check_min_count(min_count, len(rows))
 

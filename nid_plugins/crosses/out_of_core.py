@@ -1,0 +1,181 @@
+"""Fitting crosses on Parquet files of any size in bounded memory, to the very result of fitting on a frame.
+
+Three or more passes, each over the columns it needs. First the frequent ids of sparse fields and the leading digits of
+dense values are counted; then, where needed, what is left of those; last the combinations of all crosses at once, by the
+codes of their members. A combination cannot be more frequent than one of its members, so that rare ids need no code
+(Agrawal and Srikant, "Fast algorithms for mining association rules", VLDB 1994): what is counted is small however large the
+cardinalities are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nid_plugins.crosses.compact import CrossCode, MemberCodes
+from nid_plugins.crosses.keys import is_exact
+from nid_plugins.crosses.passes import CrossTask, EdgesTask, FieldTask, counters, is_dense, run
+from nid_plugins.crosses.radix import QuantileCounter
+from nid_plugins.crosses.ranking import cross_name
+from nid_plugins.crosses.sources import ParquetSource
+from nid_plugins.crosses.vocabulary import Cross, check_min_count
+from nid_plugins.errors import FrameError, SettingError
+from nid_plugins.schema import SparseField
+from nid_plugins.sizes import byte_count
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from nid_plugins.crosses.passes import Task
+    from nid_plugins.schema import FeatureSchema
+
+DEFAULT_MEMORY = "2GB"
+SMALLEST_MEMORY = 2**20
+
+
+def memory_of(memory: Any) -> int:
+    """Return a memory budget in bytes.
+
+    Raises:
+        SettingError: Not an amount of memory, or less than :data:`SMALLEST_MEMORY`.
+    """
+    size = byte_count(memory)
+    if size < SMALLEST_MEMORY:
+        raise SettingError(
+            "too little memory",
+            received=repr(memory),
+            expected=f"at least {SMALLEST_MEMORY} bytes (1 MiB)",
+            hint="Write the unit too: memory='2GB'",
+        )
+    return size
+
+
+class FileFit:
+    """The state of a fit on files: what is known of fields, and how crosses are counted.
+
+    Args:
+        paths: See :class:`~nid_plugins.crosses.sources.ParquetSource`.
+        schema: The fields.
+        bins: Most bins of a dense field.
+        min_count: See :func:`~nid_plugins.crosses.vocabulary.check_min_count`.
+        memory: Bytes for batches and counters; what Python, Arrow and the result take is beside it.
+
+    Attributes:
+        threshold: What a combination's count must exceed.
+        edges: Bin edges of the dense fields counted so far.
+        passes: Passes made over the files, each of some columns.
+
+    Raises:
+        FrameError: No file, a damaged one, or no rows.
+        MissingExtraError: pyarrow is not installed.
+        SettingError: ``min_count`` or ``memory`` is not usable.
+    """
+
+    def __init__(
+        self, paths: Any, schema: FeatureSchema, *, bins: int, min_count: float | None, memory: int | str
+    ) -> None:
+        size = memory_of(memory)
+        self._batch, self._counting = size // 4, size * 3 // 4
+        self._source = ParquetSource(paths, "training files")
+        if not self._source.rows:
+            raise FrameError(
+                "the training files have no rows", received="0 rows", expected="at least one row"
+            )
+        self._schema = schema
+        self._bins = bins
+        self.threshold = check_min_count(min_count, self._source.rows)
+        self.edges: dict[str, npt.NDArray[np.float32]] = {}
+        self.passes = 0
+        self._members: dict[str, MemberCodes] = {}
+
+    def crosses(self, ranked: list[tuple[str, ...]], wanted: int) -> tuple[list[Cross], list[str]]:
+        """Return the first ``wanted`` crosses that have a frequent combination, and the names of those that have none.
+
+        Raises:
+            FrameError: A file is damaged, lacks a column, or does not fit the schema.
+
+        Warns:
+            NidWarning: A dense field is constant or always missing.
+        """
+        made: list[Cross] = []
+        rare: list[str] = []
+        taken = set(self._schema.names)
+        waiting = list(ranked)
+        while waiting and len(made) < wanted:
+            batch, waiting = waiting[: wanted - len(made)], waiting[wanted - len(made) :]
+            for fields, keys in zip(batch, self._count(batch), strict=True):
+                name = cross_name(fields, taken)
+                if not len(keys):
+                    rare.append(name)
+                    continue
+                taken.add(name)
+                sizes = self._sizes(fields)
+                made.append(Cross(name, fields, sizes, is_exact(sizes), keys))
+        return made, rare
+
+    def _sizes(self, fields: tuple[str, ...]) -> tuple[int, ...]:
+        found = []
+        for name in fields:
+            field = self._schema[name]
+            found.append(field.cardinality if isinstance(field, SparseField) else len(self.edges[name]) + 1)
+        return tuple(found)
+
+    def _passed(self) -> None:
+        self.passes += 1
+
+    def _count(self, sets: list[tuple[str, ...]]) -> list[npt.NDArray[np.int64]]:
+        """Return the keys of the frequent combinations of each set of fields, in one pass where memory allows."""
+        self._count_fields(list(dict.fromkeys(name for fields in sets for name in fields)))
+        codes = [CrossCode(fields, self._sizes(fields), self._members) for fields in sets]
+        spaces = [code.space if code.radix else None for code in codes]
+        tasks = [
+            CrossTask(code, counter)
+            for code, counter in zip(
+                codes,
+                counters(spaces, self._counting, self.threshold, self._source.rows),
+                strict=True,
+            )
+        ]
+        run(
+            tasks,
+            self._source,
+            self._schema,
+            self._batch,
+            edges=self.edges,
+            members=self._members,
+            passed=self._passed,
+        )
+        return [task.keys() for task in tasks]
+
+    def _count_fields(self, names: list[str]) -> None:
+        """Find the frequent ids of sparse fields and the edges of dense ones."""
+        names = [name for name in names if name not in self._members]
+        if not names:
+            return
+        self._source.require(names)
+        sparse = [name for name in names if not is_dense(self._schema, name)]
+        dense = [name for name in names if is_dense(self._schema, name)]
+        share = self._counting * len(dense) // len(names)
+        edge_tasks = [EdgesTask(name, QuantileCounter(self._bins, share // len(dense))) for name in dense]
+        field_tasks = [
+            FieldTask(name, counter)
+            for name, counter in zip(
+                sparse,
+                counters(
+                    [self._sizes((name,))[0] for name in sparse],
+                    self._counting - share,
+                    self.threshold,
+                    self._source.rows,
+                ),
+                strict=True,
+            )
+        ]
+        tasks: list[Task] = [*field_tasks, *edge_tasks]
+        run(tasks, self._source, self._schema, self._batch, passed=self._passed)
+        for edge_task in edge_tasks:
+            (name,) = edge_task.columns
+            self.edges[name] = edge_task.counter.edges(name)
+            self._members[name] = MemberCodes(len(self.edges[name]) + 1)
+        for field_task in field_tasks:
+            (name,) = field_task.columns
+            self._members[name] = MemberCodes(self._sizes((name,))[0], field_task.counter.keys)

@@ -1,0 +1,153 @@
+"""Exact quantile bins of columns larger than memory, by counting the digits of float32 values.
+
+The bits of a float32, with the sign folded in, order like the values. A first pass over the data counts values by
+their leading bits; the places of the quantiles are then known up to those, and a further pass counts, within them, by
+the next bits, until all 32 are known. Counts do not depend on the order of rows, so passes may be shared out and added up.
+With memory for 2**18 counters a column that takes two passes, and the edges are those of
+:func:`~nid_plugins.crosses.bins.quantile_edges` to the last bit: there is no sketch and no error.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+
+from nid_plugins.errors import NidWarning
+
+BITS = 32
+FIRST_BITS = 18
+"""Most bits counted in the first pass: 2 MiB of counters."""
+
+_SIGN = np.uint32(0x80000000)
+
+UInt32Array = npt.NDArray[np.uint32]
+
+
+def ordered_bits(values: npt.NDArray[np.floating]) -> UInt32Array:
+    """Return values, rounded to float32, as numbers that order alike, -0.0 as 0.0; NaN is left out."""
+    with np.errstate(over="ignore"):
+        rounded = values.astype(np.float32) + np.float32(0)  # + 0 turns -0.0 into 0.0
+    missing = np.isnan(rounded)
+    bits = (rounded[~missing] if missing.any() else rounded).view(np.uint32)
+    return np.where(bits & _SIGN, ~bits, bits | _SIGN)
+
+
+def floats_of(bits: UInt32Array) -> npt.NDArray[np.float32]:
+    """Return the float32 values that :func:`ordered_bits` made into these numbers."""
+    return np.where(bits & _SIGN, bits ^ _SIGN, ~bits).astype(np.uint32).view(np.float32)
+
+
+class QuantileCounter:
+    """Finds the bin edges of one dense column in a few passes over it.
+
+    Feed all of the column to :meth:`add`, call :meth:`close`, and again until :attr:`done`.
+
+    Args:
+        bins: Most bins.
+        memory: Bytes for counters; more passes where it is little.
+
+    Attributes:
+        done: Whether :meth:`edges` can be asked for.
+    """
+
+    def __init__(self, bins: int, memory: int) -> None:
+        self.done = False
+        self._bins = bins
+        self._counters = max(memory // 8, 64)
+        self._known = 0  # bits known of the active prefixes
+        self._prefixes = np.zeros(1, dtype=np.uint32)  # ascending
+        self._below = np.zeros(1, dtype=np.int64)  # values below each prefix
+        self._rows = 0
+        self._start()
+
+    def _start(self) -> None:
+        room = max((self._counters // len(self._prefixes)).bit_length() - 1, 1)
+        self._bits = min(room, BITS - self._known, FIRST_BITS)
+        self.counts = np.zeros((len(self._prefixes), 2**self._bits), dtype=np.int64)
+
+    def add(self, values: npt.NDArray[np.floating]) -> None:
+        """Count some of the column's values in this pass."""
+        bits = ordered_bits(values)
+        digits = (bits >> np.uint32(BITS - self._known - self._bits)) & np.uint32(2**self._bits - 1)
+        if self._known:
+            leading = bits >> np.uint32(BITS - self._known)
+            at = np.searchsorted(self._prefixes, leading)
+            at[at == len(self._prefixes)] = 0
+            active = self._prefixes[at] == leading
+            at, digits = at[active], digits[active]
+            place = at * 2**self._bits + digits
+        else:
+            place = digits.astype(np.int64)
+        np.add.at(self.counts.reshape(-1), place, 1)
+
+    def merge(self, other: QuantileCounter) -> None:
+        """Add what another counter, at the same pass, has counted in other rows."""
+        self.counts += other.counts
+
+    def close(self) -> None:
+        """End a pass."""
+        which, digit = np.nonzero(self.counts)
+        number = self.counts[which, digit]
+        prefixes = (self._prefixes[which] << np.uint32(self._bits)) | digit.astype(np.uint32)
+        # Values below: those below the parent, and those of its children that come before.
+        before = np.cumsum(number) - number
+        first_of_parent = np.searchsorted(which, np.arange(len(self._prefixes)))
+        starts = np.append(before, 0)[np.minimum(first_of_parent, max(len(before) - 1, 0))]
+        below = self._below[which] + before - starts[which]
+        if not self._known:
+            self._rows = int(number.sum())
+        self._known += self._bits
+        wanted = np.arange(1, self._bins, dtype=np.int64) * self._rows // self._bins
+        # The prefixes that hold a quantile, the least of all, and the one after each: an edge may be the next value.
+        hits = np.searchsorted(below, np.append(wanted, 0), side="right") - 1
+        hits = np.unique(np.concatenate([hits, hits + 1]))
+        hits = hits[(hits >= 0) & (hits < len(prefixes))]
+        if self._known == BITS:
+            self._finish(prefixes, below, number, wanted)
+            return
+        last = len(prefixes) - 1
+        kept = np.union1d(hits, [last]) if last >= 0 else hits
+        self._prefixes, self._below = prefixes[kept], below[kept]
+        if not len(kept):  # no value at all
+            self._finish(prefixes, below, number, wanted)
+            return
+        self._start()
+
+    def _finish(
+        self,
+        values: UInt32Array,
+        below: npt.NDArray[np.int64],
+        number: npt.NDArray[np.int64],
+        wanted: npt.NDArray[np.int64],
+    ) -> None:
+        self.done = True
+        self.counts = np.zeros((0, 0), dtype=np.int64)
+        self._constant = len(values) <= 1
+        if self._constant:
+            self._edges = np.empty(0, dtype=np.float32)
+            return
+        # As in quantile_edges, with places among the distinct values in the place of values.
+        cuts, times = np.unique(np.searchsorted(below, wanted, side="right") - 1, return_counts=True)
+        following = cuts[(times > 1) | (cuts == 0)] + 1
+        chosen = np.union1d(cuts[cuts > 0], following[following < len(values)])
+        self._edges = floats_of(values[chosen])
+
+    def edges(self, field: str) -> npt.NDArray[np.float32]:
+        """Return the edges, as :func:`~nid_plugins.crosses.bins.quantile_edges` does.
+
+        Args:
+            field: Name, for the warning.
+
+        Warns:
+            NidWarning: The field is constant or always missing, so that it has one bin.
+        """
+        if self._constant:
+            what = "always missing" if not self._rows else "constant"
+            warnings.warn(
+                f"field {field!r} is {what} in the training frame: it has one bin and adds nothing to its crosses",
+                NidWarning,
+                stacklevel=2,
+            )
+        return self._edges
