@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.strategies import FSDPStrategy
 from nid_lightning import callbacks, pl_callbacks
 from nid_lightning.ranks import Ranks
@@ -278,3 +278,58 @@ def test_an_injected_module_is_one_that_trains(lit, log):
         nid.inject(target, log.crosses)
     with pytest.raises(UnsupportedError, match="cannot be rebuilt"):
         nid.get_manager().adapter_for(base).inject(base, log.crosses, mode="rebuild")
+
+
+class Judged(Callback):
+    """Gives each epoch's end a number to be judged by."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        pl_module.log("own", float(self.values[trainer.current_epoch]))
+
+
+def test_lightning_s_early_stopping_and_checkpoint_of_the_best_go_with_it(lit, log, tmp_path):
+    """The best epoch has crosses, and the run ends before its last one."""
+    own = injector_of(log)
+    judged = Judged([0.9, 0.8, 0.7, 0.1, 0.5, 0.6, 0.0])
+    stopping = EarlyStopping("own", patience=2, mode="min", check_on_train_epoch_end=True)
+    best = ModelCheckpoint(tmp_path, "{epoch}", monitor="own", mode="min", save_on_train_epoch_end=True)
+    module, used = run(lit, log, own, judged, stopping, best, epochs=7, root=tmp_path)
+    assert used.current_epoch == 6
+    assert own.core.status == "injected"
+    assert best.best_model_path.endswith("epoch=3.ckpt")
+    state = torch.load(best.best_model_path, weights_only=False)["state_dict"]
+    module.load_state_dict(state)
+    assert all(table.any() for table in nid.cross_embeddings(module).values())
+    fresh, again = lit.made(seeded=True), injector_of(log)
+    validated = lit.trainer(callbacks=[again], root=tmp_path)
+    (found,) = lit.quiet(
+        validated.validate,
+        fresh,
+        lit.loader(log.rows, log.label),
+        ckpt_path=best.best_model_path,
+        verbose=False,
+    )
+    (expected,) = lit.quiet(
+        lit.trainer(root=tmp_path).validate, module, lit.loader(log.rows, log.label), verbose=False
+    )
+    assert found == expected
+    assert again.core.crosses.names == own.core.crosses.names
+
+
+def test_the_best_checkpoint_may_be_from_before_the_crosses(lit, log, tmp_path):
+    own = injector_of(log)
+    best = ModelCheckpoint(
+        tmp_path, "{epoch}", monitor="own", mode="min", save_top_k=1, save_on_train_epoch_end=True
+    )
+    module, _ = run(lit, log, own, Judged(range(5)), best, root=tmp_path)
+    assert own.core.status == "injected"
+    assert best.best_model_path.endswith("epoch=0.ckpt")
+    state = torch.load(best.best_model_path, weights_only=False)["state_dict"]
+    fresh = lit.made()
+    fresh.load_state_dict(state)
+    module.load_state_dict(state)
+    x = torch.from_numpy(log.rows).float()
+    assert torch.equal(module.eval()(x), fresh.eval()(x))

@@ -251,3 +251,51 @@ def test_options_of_the_room(K):
         reserved(nets.sequential(K), embeddings={})
     with pytest.raises(SettingError, match="order out of range"):
         reserved(nets.sequential(K), order=1)
+
+
+def monitored_epochs(K, values):
+    """A callback that gives each epoch's end a number of one's own to be judged by."""
+
+    class Judge(K.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs["own"] = values[epoch]
+
+    return Judge()
+
+
+def test_early_stopping_may_go_back_to_weights_from_before_the_crosses(K, L):
+    model, own = ready(K), injector(L)
+    call, before = nets.call_of("mapping", VALID), []
+    first = K.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: epoch or before.append(np.asarray(model(*call)))
+    )
+    stopping = K.callbacks.EarlyStopping("own", patience=2, mode="min", restore_best_weights=True)
+    loss = fit(model, [first, monitored_epochs(K, range(EPOCHS)), own, stopping])
+    assert len(loss) == 3
+    assert own.core.status == "injected"
+    np.testing.assert_array_equal(np.asarray(model(*call)), before[0])
+    assert tower_of(model).crosses() is None
+    # Nothing of what was tried is left, and the next training may look again.
+    again = injector(L, seed=1)
+    again.core.after = 1
+    fit(model, [again], epochs=2)
+    assert again.core.status == "injected"
+    assert tower_of(model).crosses().names == again.core.crosses.names
+
+
+def test_early_stopping_and_checkpoints_keep_the_best_weights_with_crosses(K, L, tmp_path):
+    model, own = ready(K), injector(L)
+    call, outputs, path = nets.call_of("mapping", VALID), [], str(tmp_path / "best.keras")
+    kept = K.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: outputs.append(np.asarray(model(*call)))
+    )
+    values = [0.9, 0.8, 0.7, 0.1, 0.5, 0.6]
+    stopping = K.callbacks.EarlyStopping("own", patience=2, mode="min", restore_best_weights=True)
+    saving = K.callbacks.ModelCheckpoint(path, "own", save_best_only=True, mode="min")
+    loss = fit(model, [monitored_epochs(K, values), own, saving, kept, stopping], epochs=6)
+    assert len(loss) == 6
+    np.testing.assert_array_equal(np.asarray(model(*call)), outputs[3])
+    assert not np.array_equal(outputs[3], outputs[5])
+    again = K.models.load_model(path)
+    np.testing.assert_array_equal(np.asarray(again(*call)), outputs[3])
+    assert tower_of(again).crosses().names == own.core.crosses.names == tower_of(model).crosses().names
