@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nid_plugins.experiment.analysis import analyze
     from nid_plugins.experiment.answers import Answer
     from nid_plugins.experiment.assignment import assign
     from nid_plugins.experiment.design import Design
@@ -18,13 +19,23 @@ if TYPE_CHECKING:
     from nid_plugins.experiment.growthbook import growthbook_payload
     from nid_plugins.experiment.hashing import bucket
     from nid_plugins.experiment.metrics import Guardrail, Metric
+    from nid_plugins.experiment.null_runs import aa
     from nid_plugins.experiment.parquet_sink import ParquetSink, read_exposures
-    from nid_plugins.experiment.results import Analysis
+    from nid_plugins.experiment.results import (
+        AAResult,
+        Analysis,
+        Effect,
+        Exclusion,
+        GuardrailVerdict,
+        SampleRatio,
+    )
     from nid_plugins.experiment.router import Router
     from nid_plugins.experiment.sizes import Sizing
+    from nid_plugins.experiment.sizing import size, size_of_effect
     from nid_plugins.experiment.variants import Namespace, Variant
 
 _HOMES = {
+    "analysis": ("analyze",),
     "answers": ("Answer",),
     "assignment": ("assign",),
     "design": ("Design",),
@@ -34,30 +45,41 @@ _HOMES = {
     "hashing": ("bucket",),
     "metrics": ("Guardrail", "Metric"),
     "parquet_sink": ("ParquetSink", "read_exposures"),
-    "results": ("Analysis",),
+    "null_runs": ("aa",),
+    "results": ("AAResult", "Analysis", "Effect", "Exclusion", "GuardrailVerdict", "SampleRatio"),
     "router": ("Router",),
     "sizes": ("Sizing",),
+    "sizing": ("size", "size_of_effect"),
     "variants": ("Namespace", "Variant"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AAResult",
     "Analysis",
     "Answer",
     "Design",
     "DuckDBSink",
+    "Effect",
+    "Exclusion",
     "Exposures",
     "Guardrail",
+    "GuardrailVerdict",
     "Metric",
     "Namespace",
     "ParquetSink",
     "Router",
+    "SampleRatio",
     "Sizing",
     "Variant",
+    "aa",
+    "analyze",
     "assign",
     "bucket",
     "growthbook_payload",
     "read_exposures",
+    "size",
+    "size_of_effect",
 ]
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from nid_plugins.errors import FrameError, MissingExtraError
 from nid_plugins.experiment import checks, effects, guardrails
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nid_plugins.experiment.effects import Measured
+    from nid_plugins.experiment.moments import Floats
+    from nid_plugins.experiment.units import Units
 
 
 def analyze(
@@ -218,18 +222,14 @@ def _verdicts(
 
 def _finished(design: Design, measured: Sequence[Measured], last: datetime | None) -> bool:
     """Return whether the planned size is reached, or the planned end; True where neither was planned."""
-    planned = effects.planned_units(design, measured[0])
-    if planned is not None:
-        primaries = [m for m in measured if m.role == "primary"]
-        if all(
-            float(m.found.control_count + m.found.treatment_count)
-            >= (effects.planned_units(design, m) or 0.0)
-            for m in primaries
-        ):
-            return True
+    primaries = [m for m in measured if m.role == "primary"]
+    planned = [effects.planned_units(design, m.variant, covariate=m.covariate is not None) for m in primaries]
+    there = [float(m.found.control_count + m.found.treatment_count) for m in primaries]
+    if all(wanted is not None and n >= wanted for n, wanted in zip(there, planned, strict=True)):
+        return True
     if design.stop is not None:
         return (last is not None and last >= design.stop) or datetime.now(UTC) >= design.stop
-    return planned is None
+    return planned[0] is None
 
 
 def _notes(summary: _Summary, exclusions: Sequence[Exclusion]) -> list[str]:
@@ -253,3 +253,80 @@ def _notes(summary: _Summary, exclusions: Sequence[Exclusion]) -> list[str]:
                 f"{share:.1%} of the units were in several variants: look at how units are assigned."
             )
     return notes
+
+
+@dataclass(frozen=True)
+class PrimarySums:
+    """Per-unit sums of the primary metric, out of logs without variants.
+
+    Args:
+        units: The ids as text.
+        columns: Numerator, denominator, and with a covariate its two, shape (n, m).
+        covariate: Whether there is one.
+        arrival: Time of each unit's first impression in seconds, None without times.
+        impressions: Rows of the logs.
+    """
+
+    units: list[str]
+    columns: Floats
+    covariate: bool
+    arrival: Floats | None
+    impressions: int
+
+    @property
+    def ids(self) -> Units:
+        """The ids as they are hashed: integers hash as their digits do, and faster."""
+        try:
+            numbers = np.array(self.units, dtype=np.int64)
+        except (ValueError, OverflowError):
+            return self.units
+        return numbers if [str(n) for n in numbers.tolist()] == self.units else self.units
+
+
+def primary_sums(design: Design, logs: Any, clicks: Any, units: Any) -> PrimarySums:
+    """Return per-unit sums of the primary metric, aggregated where the logs are.
+
+    Raises:
+        FrameError: See :func:`analyze`.
+        SettingError: Not a table.
+        MissingExtraError: The extra ``ab`` is not installed.
+    """
+    metric = design.primary
+    alone = replace(design, start=None, stop=None, metrics=(), guardrails=(), sizing=None)
+    with Warehouse(logs, clicks, units) as house:
+        ibis, needed = house.ibis, columns_needed([metric])
+        table = house.table(logs, "logs")
+        need = ("unit",) if clicks is None else ("unit", "impression")
+        log = read_log(
+            ibis,
+            table,
+            alone,
+            [*needed, *([metric.covariate] if metric.covariate else [])],
+            "logs",
+            need=need,
+        )
+        kept = house.keep(log.table.filter(log.table.unit.notnull()).mutate(variant=ibis.literal("")))
+        values = log.values
+        if clicks is not None:
+            raw = house.table(clicks, "clicks")
+            elsewhere = [name for name in (CLICK, *needed) if name not in log.values]
+            clicked = read_log(ibis, raw, alone, elsewhere, "clicks", need=("impression",))
+            _check_apart(raw, log, needed)
+            kept, _ = join_clicks(house, kept, log, clicked, alone)
+            values = tuple(dict.fromkeys((*values, *clicked.values, CLICK)))
+        sums = unit_sums(house, kept, values, [metric], Covariates(house, units, alone), fallback=False)
+        names = sums.columns[metric.name].names
+        table = sums.table
+        if "timestamp" in log.keys:
+            first = kept.group_by("unit").aggregate(first=kept.timestamp.min().epoch_seconds())
+            table = table.left_join(first, "unit").drop("unit_right")
+        found = table.order_by("unit").to_pyarrow()
+    ones = np.ones(len(found))
+    columns = [ones if name is None else found[name].to_numpy() for name in names]
+    return PrimarySums(
+        found["unit"].to_pylist(),
+        np.column_stack(columns).astype(np.float64),
+        len(names) > 2,
+        found["first"].to_numpy().astype(np.float64) if "first" in found.column_names else None,
+        int(found["impressions"].to_numpy().sum()),
+    )

@@ -203,11 +203,11 @@ def sequential_effect(design: Design, m: Measured, alpha: float) -> Effect:
     """
     found = m.found
     enough = min(float(found.control_count), float(found.treatment_count)) >= sequential.MIN_UNITS
-    mixture, log_mixture = mixtures(design, m, alpha)
-    half = float(sequential.half_width(found.variance, mixture, alpha)) if enough else math.inf
-    log_half = float(sequential.half_width(found.log_variance, log_mixture, alpha)) if enough else math.inf
+    tau, log_tau = mixtures(design, m, alpha)
+    half = float(sequential.half_width(found.variance, tau, alpha)) if enough else math.inf
+    log_half = float(sequential.half_width(found.log_variance, log_tau, alpha)) if enough else math.inf
     d, log = float(found.effect), float(found.log_ratio)
-    p = float(sequential.pvalue(d, found.variance, mixture)) if enough and math.isfinite(half) else 1.0
+    p = float(sequential.pvalue(d, found.variance, tau)) if enough and math.isfinite(half) else 1.0
     return _effect(
         design,
         m,
@@ -219,31 +219,34 @@ def sequential_effect(design: Design, m: Measured, alpha: float) -> Effect:
 
 
 def mixtures(design: Design, m: Measured, alpha: float) -> tuple[float, float]:
-    """Return the mixture variances of the effect and of the log ratio.
+    """Return the mixture variances of the effect and of the log ratio; see :func:`sequential.mixture`."""
+    found = m.found
+    absolute, log = sequential.mixture(
+        found.log_variance,
+        found.control_count + found.treatment_count,
+        found.control,
+        change=m.change,
+        planned=planned_units(design, m.variant, covariate=m.covariate is not None),
+        alpha=alpha,
+        power=design.power,
+    )
+    return float(absolute), float(log)
 
-    With a planned size they are the best ones for the variance the estimate will have there, projected from now; without,
-    the best ones for the variance a fixed test would need for the change it is planned for.
+
+def planned_units(design: Design, variant: str, *, covariate: bool) -> float | None:
+    """Return the units of control and one treatment the design plans for, None without a sizing.
+
+    Args:
+        design: The plan.
+        variant: The treatment.
+        covariate: Whether the variance is that with a covariate.
     """
-    planned = planned_units(design, m)
-    if planned is not None:
-        now = float(m.found.control_count + m.found.treatment_count)
-        share = now / planned
-        v, log_v = float(m.found.variance) * share, float(m.found.log_variance) * share
-    else:
-        log_v = float(sequential.planned_variance(math.log1p(m.change), alpha, design.power))
-        v = log_v * float(m.found.control) ** 2
-    return float(sequential.best_mixture(v, alpha)), float(sequential.best_mixture(log_v, alpha))
-
-
-def planned_units(design: Design, m: Measured) -> float | None:
-    """Return the units of control and one treatment the design plans for, None without a sizing."""
     sizing = design.sizing
     if sizing is None:
         return None
-    covariate = m.covariate is not None and sizing.units_cuped is not None
-    total = sizing.units_cuped if covariate else sizing.units
+    total = sizing.units_cuped if covariate and sizing.units_cuped is not None else sizing.units
     shares = dict(zip((v.name for v in design.variants), design.shares, strict=True))
-    planned = float(total or 0) * (shares[design.control.name] + shares[m.variant])
+    planned = float(total) * (shares[design.control.name] + shares[variant])
     return planned if planned > 0 else None
 
 

@@ -143,6 +143,17 @@ class Comparison:
             return 1.0 - self.variance / self.plain_var
 
 
+def welch_pvalue(found: Comparison) -> Floats:
+    """Return the two-sided p-value of Welch's t-test of no effect, as tea-tasting computes it, of shape (...)."""
+    from scipy.special import stdtr
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        a, b = found.control_var, found.treatment_var
+        freedom = (a + b) ** 2 / (a**2 / (found.control_count - 1) + b**2 / (found.treatment_count - 1))
+        p: Floats = 2.0 * stdtr(freedom, -np.abs(found.effect) / np.sqrt(a + b))
+    return p
+
+
 def compare(control: Arm, treatment: Arm, *, covariate: bool = False) -> Comparison:
     """Compare two arms in a ratio of sums.
 

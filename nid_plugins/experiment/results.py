@@ -93,6 +93,31 @@ class Exclusion:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """The primary metric as it stood at one moment: all impressions up to there.
+
+    Args:
+        time: The moment.
+        variant: The treatment.
+        units: Units of control and treatment together by then.
+        relative: Treatment over control, minus 1.
+        low: Lower end of the interval that holds for one look.
+        high: Its upper end.
+        sequential_low: Lower end of the always-valid interval.
+        sequential_high: Its upper end.
+    """
+
+    time: datetime
+    variant: str
+    units: int
+    relative: float
+    low: float
+    high: float
+    sequential_low: float
+    sequential_high: float
+
+
+@dataclass(frozen=True, slots=True)
 class SampleRatio:
     """Whether the variants have the shares of units the design gives them.
 
@@ -153,6 +178,7 @@ class Analysis(Shown):
         variant: The treatment to ship; None unless the decision is ``"ship"``.
         reasons: Why, one sentence each.
         notes: What else is worth knowing, one sentence each.
+        timeline: The primary metric at up to 50 moments, evenly spaced; empty where there are no times.
     """
 
     design: Design
@@ -170,6 +196,7 @@ class Analysis(Shown):
     variant: str | None = None
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    timeline: tuple[Look, ...] = ()
 
     def effect(
         self, metric: str | None = None, variant: str | None = None, *, sequential: bool = False
@@ -287,7 +314,8 @@ class AAResult(Shown):
         units: Units of the logs.
         impressions: Rows of the logs.
         variance_saved: Share of the effect's variance the covariate took out, averaged over runs; None without one.
-        passes: Whether the fixed test's interval holds alpha and the sequential test's begins at or below it.
+        passes: Whether, beyond chance at the level of 0.1 %, the fixed test's rate is alpha, the sequential test's at most
+            alpha, and the sample-ratio check's its own level.
         reasons: Why, one sentence each.
     """
 

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from nid_plugins.experiment.results import SampleRatio
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import numpy.typing as npt
 
     from nid_plugins.experiment.design import Design
 
@@ -48,3 +52,22 @@ def check_sample_ratio(design: Design, units: Mapping[str, int], *, alpha: float
         alpha=alpha,
         passes=pvalue >= alpha,
     )
+
+
+def pvalue_of(design: Design, units: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the p-values of :func:`check_sample_ratio` for many experiments at once, of 1,000 units or more each.
+
+    Args:
+        design: Gives the shares.
+        units: Units by variant, shape (variants, experiments).
+    """
+    from scipy.special import ndtr
+
+    shares = np.array(design.shares)
+    control, smallest = units[0], np.ones(units.shape[1])
+    for share, treated in zip(shares[1:], units[1:], strict=True):
+        p, n = share / (share + shares[0]), control + treated
+        away = np.abs(treated - n * p)
+        away = np.where(away > 0, np.maximum(away - 0.5, 0.0), away)
+        smallest = np.minimum(smallest, 2.0 * ndtr(-away / np.sqrt(n * p * (1.0 - p))))
+    return np.minimum(1.0, smallest * (len(shares) - 1))

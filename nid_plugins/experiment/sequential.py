@@ -62,12 +62,45 @@ def planned_variance(mde: Floats | float, alpha: float, power: float) -> Floats:
     return np.square(np.asarray(mde, dtype=np.float64) / float(ndtri(1.0 - alpha / 2.0) + ndtri(power)))
 
 
-def half_width(variance: Floats | float, mixture: Floats | float, alpha: float) -> Floats:
+def mixture(
+    variance: Floats | float,
+    units: Floats | float,
+    scale: Floats | float,
+    *,
+    change: float,
+    planned: float | None,
+    alpha: float,
+    power: float,
+) -> tuple[Floats, Floats]:
+    """Return the mixture variances of a difference and of a log ratio.
+
+    With a planned size they are the best ones for the variance the estimate will have there: what it is now, times the share
+    of the planned units there are. Without, they are the best ones for the variance a fixed test needs to find ``change``.
+
+    Args:
+        variance: Variance of the log ratio now.
+        units: Units of both arms now.
+        scale: The control's value: a difference is the log ratio times this.
+        change: Relative change to be found.
+        planned: Units of both arms the design plans for, None where it plans none.
+        alpha: Error rate.
+        power: Chance to find ``change`` with a fixed test.
+    """
+    now = np.asarray(variance, dtype=np.float64)
+    if planned is None:
+        then = np.broadcast_to(planned_variance(math.log1p(change), alpha, power), now.shape)
+    else:
+        then = now * np.asarray(units, dtype=np.float64) / planned
+    log = best_mixture(then, alpha)
+    return log * np.square(np.asarray(scale, dtype=np.float64)), log
+
+
+def half_width(variance: Floats | float, tau_squared: Floats | float, alpha: float) -> Floats:
     """Return half the width of the always-valid interval of level ``1 - alpha``.
 
     Args:
         variance: Variance ``V`` of the estimate now.
-        mixture: Mixture variance ``tau^2``, the same at every look.
+        tau_squared: Mixture variance, the same at every look.
         alpha: Chance that any of the intervals ever misses.
 
     Returns:
@@ -75,19 +108,19 @@ def half_width(variance: Floats | float, mixture: Floats | float, alpha: float) 
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         v = np.asarray(variance, dtype=np.float64)
-        tau = np.asarray(mixture, dtype=np.float64)
+        tau = np.asarray(tau_squared, dtype=np.float64)
         width = np.sqrt(v * (v + tau) / tau * (np.log1p(tau / v) - 2.0 * math.log(alpha)))
     return np.where((v > 0) & (tau > 0), width, np.inf)
 
 
-def pvalue(effect: Floats | float, variance: Floats | float, mixture: Floats | float) -> Floats:
+def pvalue(effect: Floats | float, variance: Floats | float, tau_squared: Floats | float) -> Floats:
     """Return the always-valid p-value of no effect, ``min(1, 1 / L)``; the interval of level ``1 - p`` ends at 0.
 
     The smallest over all looks is always valid as well (Johari et al., section 3).
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         v = np.asarray(variance, dtype=np.float64)
-        tau = np.asarray(mixture, dtype=np.float64)
+        tau = np.asarray(tau_squared, dtype=np.float64)
         d = np.asarray(effect, dtype=np.float64)
         log = 0.5 * np.log1p(tau / v) - tau * d**2 / (2.0 * v * (v + tau))
         p = np.exp(np.minimum(log, 0.0))

@@ -122,7 +122,7 @@ def identifier(ibis: Any, table: Any, name: str, what: str) -> Any:
     column = table[name]
     kind = column.type()
     if kind.is_string():
-        return column
+        return column.nullif("")
     if kind.is_integer() or kind.is_uuid():
         return column.cast("string")
     if kind.is_floating():
