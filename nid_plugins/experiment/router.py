@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -94,15 +95,7 @@ class Router:
         limit = None if limit_ms is None else _positive("limit_ms", limit_ms) / 1000
         pause = _positive("pause_s", pause_s)
         failures, workers = _count("failures", failures), _count("workers", workers)
-        share = float(covariate)
-        if not 0 <= share <= 1:
-            raise SettingError(
-                "not a share",
-                field="covariate",
-                received=repr(covariate),
-                expected="True, False or a share of the requests",
-            )
-        self._covariate = share
+        self._covariate = _share(covariate)
         self._emitter = Emitter(sinks, manager)
         boxes = _wrapped([models[name] for name in self._names], schema, wrap or {}, manager)
         self._arms = [
@@ -269,12 +262,27 @@ def _wrapped(
     from nid_plugins.blackbox import wrap
     from nid_plugins.plugins import get_manager, use_manager
 
+    known = set(inspect.signature(wrap).parameters) - {"model", "schema"}
+    if not isinstance(options, Mapping) or not set(options) <= known:
+        raise SettingError(
+            "not options of nid.wrap",
+            field="wrap",
+            received=repr(options)[:80],
+            expected=f"a mapping with some of {', '.join(sorted(known))}",
+        )
     with use_manager(manager or get_manager()):
         return [model if isinstance(model, BlackBox) else wrap(model, schema, **options) for model in models]
 
 
 def _positive(name: str, value: Any) -> float:
     return checks.number(value, name, "a number above 0", low=0.0)
+
+
+def _share(value: Any) -> float:
+    if isinstance(value, bool):
+        return float(value)
+    expected = "True, False or a share of the requests"
+    return checks.number(value, "covariate", expected, low=0.0, high=1.0, low_in=True, high_in=True)
 
 
 def _count(name: str, value: Any) -> int:

@@ -33,14 +33,15 @@ class Call:
         self.abandoned = False
         self._done = threading.Event()
 
-    def run(self) -> None:
-        """Make the call, in this thread."""
+    def run(self, then: Callable[[], None]) -> None:
+        """Make the call, in this thread; ``then`` is run before those who wait are told."""
         try:
             if not self.abandoned:
                 self.result = self.work(self)
         except BaseException as error:  # noqa: BLE001 - the one who waits is told, whatever it is
             self.error = error
         self.ended = time.perf_counter()
+        then()
         self._done.set()
 
     def wait(self, seconds: float) -> bool:
@@ -101,7 +102,10 @@ class Workers:
     def _serve(self) -> None:
         calls = self._calls
         while (call := calls.get()) is not None:
-            call.run()
-            del call  # nor its result
-            with self._lock:
-                self._busy -= 1
+            # The thread counts as idle before the caller goes on: it may come back at once, and shall not find it busy.
+            call.run(self._idle)
+            del call  # with its rows and its result
+
+    def _idle(self) -> None:
+        with self._lock:
+            self._busy -= 1

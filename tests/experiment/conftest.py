@@ -83,3 +83,69 @@ def python(tmp_path):
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+@pytest.fixture
+def module_of():
+    """Return a function from a seed to a small torch module with dropout, in train mode, that returns probabilities."""
+    import torch
+    from torch import nn
+
+    def make(seed=0):
+        torch.manual_seed(seed)
+        layers = (
+            nn.Linear(3, 8),
+            nn.BatchNorm1d(8),
+            nn.Dropout(0.3),
+            nn.ReLU(),
+            nn.Linear(8, 1),
+            nn.Sigmoid(),
+        )
+        return nn.Sequential(*layers).train()
+
+    return make
+
+
+@pytest.fixture
+def deepfm_of(schema):
+    """Return a function from a seed to a DeepFM of DeepCTR-Torch."""
+    from deepctr_torch.inputs import DenseFeat, SparseFeat
+    from deepctr_torch.models import DeepFM
+
+    columns = [
+        SparseFeat(field.name, field.cardinality, embedding_dim=4)
+        if isinstance(field, nid.SparseField)
+        else DenseFeat(field.name, 1)
+        for field in schema
+    ]
+
+    def make(seed=0):
+        return DeepFM(columns, columns, dnn_hidden_units=(8,), init_std=0.5, seed=seed)
+
+    return make
+
+
+class Recorder:
+    """A sink that keeps what it is given."""
+
+    def __init__(self):
+        self.batches = []
+        self.calls = []
+
+    def write(self, events):
+        self.batches.append(events)
+
+    def flush(self):
+        self.calls.append("flush")
+
+    def close(self):
+        self.calls.append("close")
+
+    @property
+    def events(self):
+        return [event for batch in self.batches for event in batch]
+
+
+@pytest.fixture
+def recorder():
+    return Recorder()

@@ -101,7 +101,7 @@ def test_mappings_that_are_no_exposures_are_said(events_of):
     with pytest.raises(nid.SettingError, match="not a number"):
         Exposures.of([event | {"prediction": "high"}])
     with pytest.raises(nid.SettingError, match="time zone"):
-        Exposures.of([event | {"timestamp": datetime(2030, 1, 1)}])
+        Exposures.of([event | {"timestamp": datetime(2030, 1, 1)}])  # noqa: DTZ001
 
 
 def test_moments_are_utc_in_microseconds():
