@@ -70,6 +70,12 @@ class Arm:
         cov = np.array([[_covariance(aggregates, a, b) for b in columns] for a in columns], dtype=np.float64)
         return cls(np.float64(aggregates.count()), mean, cov)  # type: ignore[arg-type]
 
+    def scaled(self, factor: float) -> Arm:
+        """Return the moments with the first column, a metric's numerator, multiplied by a factor."""
+        factors = np.ones(self.mean.shape[-1])
+        factors[0] = factor
+        return Arm(self.count, self.mean * factors, self.cov * factors * factors[:, None])
+
     def __add__(self, other: Arm) -> Arm:
         """Return the moments of both arms' units together."""
         count = self.count + other.count

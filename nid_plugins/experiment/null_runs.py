@@ -45,6 +45,7 @@ def aa(
     runs: int = 2000,
     looks: int = 100,
     seed: int = 0,
+    effect: float = 0.0,
 ) -> AAResult:
     """Test the design's tests on logs without an effect.
 
@@ -60,6 +61,8 @@ def aa(
         runs: Simulated experiments.
         looks: Looks a run, for the sequential test and for the fixed test with peeking.
         seed: Makes runs repeatable: it is a part of the seeds of the assignment.
+        effect: Relative effect put into every treatment, whose units' numerators are multiplied by one plus it; the rates are
+            then the power of the tests. 0 for an A/A test.
 
     Raises:
         FrameError: The logs cannot be read, or have fewer units than 20 a variant.
@@ -70,6 +73,7 @@ def aa(
     runs = checks.whole(runs, "runs", "simulated experiments, at least 1", low=1)
     looks = checks.whole(looks, "looks", "looks a run, at least 1", low=1)
     seed = checks.whole(seed, "seed", "an integer from 0", low=0)
+    effect = checks.number(effect, "effect", "a relative change above -1", low=-1.0)
     need_tea_tasting()
     log = primary_sums(design, logs, clicks, units)
     if len(log.units) < 20 * len(design.variants):
@@ -86,7 +90,7 @@ def aa(
     blocks = Blocks.of(log.columns[order], min(looks, len(log.units)))
     plain = replace(design, coverage=1.0, namespace=None)
     ids = _take(log.ids, order)
-    tally = Tally(plain, covariate=log.covariate)
+    tally = Tally(plain, covariate=log.covariate, effect=effect)
     for first in range(0, runs, BATCH):
         seeds = [f"{design.seed}/aa/{seed}/{run}" for run in range(first, min(runs, first + BATCH))]
         tally.add(blocks, np.stack([assigned_with(plain, ids, s) for s in seeds]))
@@ -94,10 +98,16 @@ def aa(
 
 
 def assigned_with(design: Design, ids: Units, seed: str) -> npt.NDArray[np.int32]:
-    """Return the variants of ids that have been read, with another seed of the hash."""
-    from nid_plugins.experiment.assignment import assigned
+    """Return what :func:`nid_plugins.experiment.assign` does with another seed, for ids that have been read.
 
-    return assigned(replace(design, seed=seed), ids)[0]
+    Coverage and namespace are taken as whole: every unit gets a variant.
+    """
+    from nid_plugins.experiment.hashing import buckets_of
+    from nid_plugins.experiment.variants import ranges_of
+
+    starts = [start for start, _ in ranges_of(design.weights, 1.0)]
+    # The last range ends at 1 but for rounding, and no bucket is as high as that.
+    return (np.searchsorted(starts, buckets_of(ids, seed), side="right") - 1).astype(np.int32)
 
 
 def _take(ids: Units, order: npt.NDArray[np.int64]) -> Units:
@@ -184,10 +194,12 @@ class Tally:
     Args:
         design: The plan, with all units in it.
         covariate: Whether the columns have a covariate.
+        effect: Relative effect of the treatments.
     """
 
-    def __init__(self, design: Design, *, covariate: bool) -> None:
+    def __init__(self, design: Design, *, covariate: bool, effect: float = 0.0) -> None:
         self.design = design
+        self.effect = effect
         self.covariate = covariate
         self.runs = self.fixed = self.peeking = self.sequential = self.alarms = 0
         self.saved: list[float] = []
@@ -202,7 +214,7 @@ class Tally:
         shape = control.count.shape
         fixed, always = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
         for variant, treatment in zip(self.design.treatments, treatments, strict=True):
-            found = compare(control, treatment, covariate=self.covariate)
+            found = compare(control, treatment.scaled(1.0 + self.effect), covariate=self.covariate)
             enough = np.minimum(control.count, treatment.count) >= sequential.MIN_UNITS
             fixed |= welch_pvalue(found) <= self.alpha
             always |= enough & (self._always_valid(found, variant.name) <= self.alpha)
@@ -231,17 +243,22 @@ class Tally:
         """Return the rates with their intervals, and what they say."""
         rates = tuple(self._rates(looks))
         alpha = design.alpha
-        reasons = [
-            _said(rates[0], alpha, off=_beyond(rates[0], alpha), what="about"),
-            _said(rates[2], alpha, off=_beyond(rates[2], alpha, above=True), what="at most"),
-            f"Who looks {looks} times with the fixed test and stops at the first finding errs in {rates[1].rate:.1%} of the runs.",
-        ]
+        off = (_beyond(rates[0], alpha), False, _beyond(rates[2], alpha, above=True))
+        if self.effect:
+            off = (False, False, False)
+            reasons = [f"An effect of {self.effect:+.2%} was found {_often(rate)}." for rate in rates]
+        else:
+            reasons = [
+                _said(rates[0], alpha, off=off[0], what="about"),
+                _said(rates[2], alpha, off=off[2], what="at most"),
+                f"Who looks {looks} times with the fixed test and stops at the first finding errs in {rates[1].rate:.1%} "
+                "of the runs.",
+            ]
         alarmed = _beyond(ErrorRate("", self.alarms, self.runs, 0.0, 0.0, 0.0, 1), ALPHA, above=True)
         if alarmed:
             reasons.append(
                 f"The sample-ratio check failed in {self.alarms} of {self.runs} runs: the hash does not split these ids evenly."
             )
-        ok = not alarmed and not _beyond(rates[0], alpha) and not _beyond(rates[2], alpha, above=True)
         return AAResult(
             design=design,
             metric=design.primary.name,
@@ -251,8 +268,9 @@ class Tally:
             units=units,
             impressions=impressions,
             variance_saved=float(np.mean(self.saved)) if self.saved else None,
-            passes=ok,
+            passes=not alarmed and not any(off),
             reasons=tuple(reasons),
+            effect=self.effect,
         )
 
     def _rates(self, looks: int) -> Iterator[ErrorRate]:
@@ -285,10 +303,16 @@ def _beyond(rate: ErrorRate, alpha: float, *, above: bool = False) -> bool:
     return bool(binomtest(rate.found, rate.runs, alpha, alternative=side).pvalue < SURE)
 
 
-def _said(rate: ErrorRate, alpha: float, *, off: bool, what: str) -> str:
-    verdict = "which is off beyond chance" if off else "as it should be"
+def _often(rate: ErrorRate) -> str:
     looks = f", with {rate.looks} looks a run," if rate.looks > 1 else ""
     return (
-        f"The {rate.test} test{looks} found an effect in {rate.rate:.2%} of {rate.runs:,} runs without one "
-        f"(95% interval {rate.low:.2%} to {rate.high:.2%}); {what} {alpha:.2%} was promised: {verdict}."
+        f"by the {rate.test} test{looks} in {rate.rate:.2%} of {rate.runs:,} runs "
+        f"(95% interval {rate.low:.2%} to {rate.high:.2%})"
+    )
+
+
+def _said(rate: ErrorRate, alpha: float, *, off: bool, what: str) -> str:
+    verdict = "which is off beyond chance" if off else "as it should be"
+    return (
+        f"An effect that is not there was found {_often(rate)}; {what} {alpha:.2%} was promised: {verdict}."
     )

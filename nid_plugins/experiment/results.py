@@ -315,8 +315,9 @@ class AAResult(Shown):
         impressions: Rows of the logs.
         variance_saved: Share of the effect's variance the covariate took out, averaged over runs; None without one.
         passes: Whether, beyond chance at the level of 0.1 %, the fixed test's rate is alpha, the sequential test's at most
-            alpha, and the sample-ratio check's its own level.
+            alpha, and the sample-ratio check's its own level. With an effect the sample-ratio check only.
         reasons: Why, one sentence each.
+        effect: Relative effect put into the treatments; 0 for an A/A test. With one the rates are powers.
     """
 
     design: Design
@@ -329,6 +330,7 @@ class AAResult(Shown):
     variance_saved: float | None
     passes: bool
     reasons: tuple[str, ...] = field(default=())
+    effect: float = 0.0
 
     def rate(self, test: str) -> ErrorRate:
         """Return the rate of one test.
