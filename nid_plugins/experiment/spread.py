@@ -1,0 +1,117 @@
+"""How per-unit sums differ between units, after each number of days of a past log."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nid_plugins.experiment.metrics import IMPRESSIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    from nid_plugins.experiment.metrics import Metric
+    from nid_plugins.experiment.past import Past
+
+NAMES = ("numerator", "denominator", "covariate", "covariate_denominator")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Moments of the per-unit sums after some days.
+
+    Args:
+        count: Units.
+        mean: Of the sums in the order of ``NAMES``, shape (2,) without a covariate, else (4,).
+        cov: Their covariances, of that size both ways.
+        ratio: Whether the metric is a ratio of sums; else it is a mean over units, and both denominators are 1.
+    """
+
+    count: int
+    mean: npt.NDArray[np.float64]
+    cov: npt.NDArray[np.float64]
+    ratio: bool
+
+    def aggregates(self) -> Any:
+        """Return the moments as tea-tasting takes them."""
+        from tea_tasting.aggr import Aggregates
+
+        names = NAMES[: len(self.mean)]
+        pairs = [(a, b) for a in range(len(names)) for b in range(a + 1, len(names))]
+        return Aggregates(
+            count_=self.count,
+            mean_={name: float(self.mean[i]) for i, name in enumerate(names)},
+            var_={name: float(self.cov[i, i]) for i, name in enumerate(names)},
+            cov_={(names[a], names[b]): float(self.cov[a, b]) for a, b in pairs},
+        )
+
+    @property
+    def denominator(self) -> str | None:
+        """Name of the denominator in the aggregates."""
+        return NAMES[1] if self.ratio else None
+
+    @property
+    def covariate_denominator(self) -> str | None:
+        """Name of the covariate's denominator in the aggregates."""
+        return NAMES[3] if self.ratio else None
+
+    @property
+    def baseline(self) -> float:
+        """The metric's value."""
+        return float(self.mean[0] / (self.mean[1] if self.ratio else 1.0))
+
+    @property
+    def noise(self) -> float:
+        """Variance of a covariate that roundings alone can make."""
+        level = float(self.mean[2] / (self.mean[3] if self.ratio else 1.0))
+        return 1e-18 * max(level * level, 1e-280)
+
+    def variances(self) -> tuple[float, float, float]:
+        """Return the variance of a unit's part in the metric, its covariance with the covariate, the covariate's variance."""
+        aggregates = self.aggregates()
+        metric = (NAMES[0], self.denominator)
+        variance = float(aggregates.ratio_var(*metric))
+        if len(self.mean) == 2:
+            return variance, 0.0, 0.0
+        covariate = (NAMES[2], self.covariate_denominator)
+        return (
+            variance,
+            float(aggregates.ratio_cov(*metric, *covariate)),
+            float(aggregates.ratio_var(*covariate)),
+        )
+
+
+def windows(past: Past, metric: Metric, covariate: str | None) -> Iterator[Spread]:
+    """Yield the moments of the units seen after 1, 2, ... days, each from those before it.
+
+    Args:
+        past: Impressions.
+        metric: A ratio or a mean.
+        covariate: Column, summed over a unit's impressions; for a ratio it is a rate, over impressions.
+    """
+    ratio = metric.kind == "ratio"
+    columns = [
+        str(metric.numerator if ratio else metric.value),
+        str(metric.denominator) if ratio else IMPRESSIONS,
+    ]
+    columns += [] if covariate is None else [covariate, IMPRESSIONS]
+    sums = np.zeros((past.units, len(columns)))
+    rows = np.zeros(past.units)
+    order = np.argsort(past.days, kind="stable")
+    ends = np.searchsorted(past.days[order], np.arange(past.window), side="right")
+    start = 0
+    for stop in ends:
+        part = order[start:stop]
+        start = int(stop)
+        codes = past.codes[part]
+        rows += np.bincount(codes, minlength=past.units)
+        for j, name in enumerate(columns):
+            sums[:, j] += np.bincount(codes, weights=past.values[name][part], minlength=past.units)
+        seen = sums if rows.all() else sums[rows > 0]
+        cov = np.cov(seen, rowvar=False) if len(seen) > 1 else np.full((len(columns),) * 2, math.nan)
+        yield Spread(len(seen), seen.mean(axis=0), cov, ratio)
