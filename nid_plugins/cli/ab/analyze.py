@@ -53,7 +53,7 @@ def analyze(
     planned; 2 for an error. With --json a script reads the decision itself: ship, stop, continue or invalid.
     """
     from nid_plugins.experiment import Design
-    from nid_plugins.experiment.analysis import analyze as read
+    from nid_plugins.experiment import analyze as read
 
     check_outputs(page, data)
     result = read(Design.load(design), exposures, clicks, units=units, sequential=sequential)

@@ -16,9 +16,17 @@ if TYPE_CHECKING:
 @click.command("simulate")
 @click.argument("design", type=FILE)
 @click.option(
-    "--logs", required=True, metavar="LOG", help="Past impressions with their clicks and the unit of each."
+    "--logs",
+    required=True,
+    metavar="LOG",
+    help="Past impressions: the unit of each, and what the primary metric reads.",
 )
-@click.option("--covariate", metavar="COLUMN", help="Column of the logs that is to take variance out.")
+@click.option(
+    "--clicks", metavar="LOG", help="Past clicks by impression, where the logs have no column of them."
+)
+@click.option(
+    "--units", metavar="LOG", help="Covariates by unit, where the logs do not have the design's covariate."
+)
 @click.option("--runs", type=int, default=2000, show_default=True, help="Experiments to simulate.")
 @click.option("--looks", type=int, default=100, show_default=True, help="Looks at each while it runs.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same runs.")
@@ -28,7 +36,8 @@ def simulate(
     ctx: click.Context,
     design: Path,
     logs: str,
-    covariate: str | None,
+    clicks: str | None,
+    units: str | None,
     runs: int,
     looks: int,
     seed: int,
@@ -42,11 +51,10 @@ def simulate(
 
     The exit status is 0 when the rates are what the plan says, 3 when they are not, 2 for an error.
     """
-    from nid_plugins.experiment import Design
-    from nid_plugins.experiment.aa import aa
+    from nid_plugins.experiment import Design, aa
 
     check_outputs(page, data)
-    result = aa(Design.load(design), logs, runs=runs, looks=looks, covariate=covariate, seed=seed)
+    result = aa(Design.load(design), logs, clicks, units=units, runs=runs, looks=looks, seed=seed)
     tell(result, page, data)
     if not result.passes:
         ctx.exit(FAILED)
