@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nid_plugins.errors import SettingError
+from nid_plugins.frames import read_matrix
 from nid_plugins.metrics import sigmoid
 from nid_plugins.schema import DenseField, FeatureSchema, SparseField
 from nid_plugins.simulate.effects import (
@@ -22,7 +23,7 @@ from nid_plugins.simulate.log import SimulatedLog
 from nid_plugins.simulate.plan import LEVELS, Plan, Planted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 BLOCK = 4096
 """Rows drawn from one random stream: block b of a world is the same however the log is cut into chunks."""
@@ -108,6 +109,32 @@ class World:
             low, high = (middle, high) if sigmoid(logits + middle).mean() < self.plan.ctr else (low, middle)
         return (low + high) / 2
 
+    def logit(self, frame: Mapping[str, npt.NDArray[Any]]) -> Floats:
+        """Return the true logit of impressions put together by hand, e.g. of candidates that share a user, shape (n,).
+
+        Args:
+            frame: Every field of the plan; ids int64 within the schema, dense values float32.
+
+        Raises:
+            FrameError: A field is missing, or an id out of range.
+        """
+        read_matrix(frame, self.schema)  # checks
+        return self._logit({field.name: np.asarray(frame[field.name]) for field in self.plan.fields})[0]
+
+    def _logit(self, frame: Mapping[str, npt.NDArray[Any]]) -> tuple[Floats, Floats]:
+        main = np.full(len(next(iter(frame.values()))), self._intercept)
+        for name, effect in self._main.items():
+            main += effect[frame[name]]
+        for name, slope in self._slopes.items():
+            main += slope * frame[name]
+        codes = {
+            name: levels_of(values) if name in self._slopes else values for name, values in frame.items()
+        }
+        logit = main.copy()
+        for one, table in zip(self.planted, self._effects, strict=True):
+            logit += table[tuple(codes[name] for name in one.fields)]
+        return logit, main
+
     def draw(self, rows: int) -> SimulatedLog:
         """Return the first ``rows`` impressions of this world.
 
@@ -150,17 +177,7 @@ class World:
             if field.parent is not None:
                 drawn[field.parent] = self._parents[field.name][drawn[field.name]]
         frame = {field.name: drawn[field.name] for field in self.plan.fields}
-        main = np.full(BLOCK, self._intercept)
-        for name, effect in self._main.items():
-            main += effect[frame[name]]
-        for name, slope in self._slopes.items():
-            main += slope * frame[name]
-        codes = {
-            name: levels_of(values) if name in self._slopes else values for name, values in frame.items()
-        }
-        logit = main.copy()
-        for one, table in zip(self.planted, self._effects, strict=True):
-            logit += table[tuple(codes[name] for name in one.fields)]
+        logit, main = self._logit(frame)
         label = (rng.random(BLOCK) < sigmoid(logit)).astype(np.int64)
         return SimulatedLog(frame, label, logit, main, self.schema, self.planted)
 

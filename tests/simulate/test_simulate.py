@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from nid_plugins.errors import SettingError
+from nid_plugins.errors import FrameError, SettingError
 from nid_plugins.frames import read_matrix
 from nid_plugins.metrics import sigmoid
 from nid_plugins.simulate import DEFAULT_FIELDS, FieldPlan, Plan, World, simulate
@@ -194,3 +194,15 @@ def test_a_field_of_one_category_takes_part_without_effect():
 def test_settings_out_of_their_domain_are_refused(settings):
     with pytest.raises(SettingError):
         simulate(**{"rows": 10, **settings})
+
+
+def test_the_truth_is_known_for_impressions_put_together_by_hand():
+    world = World(seed=2)
+    log = world.draw(3000)
+    np.testing.assert_array_equal(world.logit(log.frame), log.logit)
+    other = log.frame | {"site": log.frame["site"][::-1]}
+    assert not np.array_equal(world.logit(other), log.logit)
+    with pytest.raises(FrameError, match="lacks columns"):
+        world.logit({"site": log.frame["site"]})
+    with pytest.raises(FrameError, match="out of range"):
+        world.logit(log.frame | {"device": np.full(3000, 99)})
