@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import functools
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from nid_plugins.crosses.row import RowLookup
     from nid_plugins.report import InteractionReport
 
 DEFAULT_CROSSES = 40
@@ -92,19 +94,57 @@ class CrossFeatures:
         """Number of kept combinations V of each cross; its ids are 0 .. V."""
         return tuple(cross.vocabulary for cross in self.crosses)
 
-    def transform(self, frame: Any) -> npt.NDArray[np.int32]:
-        """Return the cross ids of a frame.
+    @overload
+    def transform(self, frame: Any, *, memory: int | str = ...) -> npt.NDArray[np.int32]: ...
+
+    @overload
+    def transform(
+        self, frame: Any, *, out: str | Path, keep: str | Iterable[str] = ..., memory: int | str = ...
+    ) -> Path: ...
+
+    def transform(
+        self,
+        frame: Any,
+        *,
+        out: str | Path | None = None,
+        keep: str | Iterable[str] = (),
+        memory: int | str = "2GB",
+    ) -> npt.NDArray[np.int32] | Path:
+        """Return the cross ids of a frame, or write those of files.
 
         Args:
             frame: Any frame with the schema's columns; it may have no rows. Unlike a model's input it may hold NaN and
-                ids outside a field's cardinality: those rows have cross id 0.
+                ids outside a field's cardinality: those rows have cross id 0. Or Parquet: a file, a folder, a pattern, or
+                a list of these, of which the members of crosses are read and nothing else.
+            out: Folder to write the ids of files to, for rows that do not fit into memory: a Parquet file for each of
+                these or, of large ones, for about 4 million rows each, in their order. It is there when all of it is
+                written; a call that was cut off is taken up by the same call.
+            keep: With ``out``, columns to write too, before the ids, or ``"all"``.
+            memory: Bytes for rows of files on their way, or text such as ``"2GB"``.
 
         Returns:
-            Shape (n, K), int32: 0 for a combination that is rare, unseen or missing a member, else 1 .. V.
+            Shape (n, K), int32: 0 for a combination that is rare, unseen or missing a member, else 1 .. V. With
+            ``out``, that folder, with a column of int32 a cross, named like it.
 
         Raises:
-            FrameError: A column is missing, not numeric, infinite, or a sparse id is fractional.
+            ArtefactError: ``out`` is there already, or cannot be written.
+            FrameError: A column is missing, not numeric, infinite, or a sparse id is fractional; a damaged file.
+            MissingExtraError: Files are given and pyarrow is not installed.
+            SettingError: ``out`` for a frame, or an option that is not usable.
         """
+        if is_paths(frame):
+            from nid_plugins.crosses.files_out import ids_of_files, transform_files
+
+            if out is None:
+                return ids_of_files(self, frame, memory)
+            return transform_files(self, frame, out, keep=keep, memory=memory)
+        if out is not None:
+            raise SettingError(
+                "only ids of files are written to files",
+                received=type(frame).__name__,
+                expected="a path, or a list of them",
+                hint="Leave out= away, and write what is returned",
+            )
         rows = read_matrix(frame, self.schema, missing=True, known_only=False, allow_empty=True)
         return self.transform_matrix(rows)
 
@@ -118,6 +158,21 @@ class CrossFeatures:
                 keys, valid = cross_keys([members[name] for name in cross.fields], cross.sizes)
                 out[start : start + len(part), k] = cross.lookup(keys, valid)
         return out
+
+    @functools.cached_property
+    def row(self) -> RowLookup:
+        """Cross ids of one row in microseconds, in plain Python: ``crosses.row({"user": 3, "item": 7, ...})``.
+
+        For services that compute features before the model. The row is a mapping of field to value (a pandas Series
+        too), or a list, tuple or array of all values in schema order; a missing value is None or NaN. The answer is a
+        list of K ids, those of :meth:`transform`. Only members of crosses are looked at. What it takes is prepared on
+        first use and is not changed by use, so that threads may share it; see :class:`~nid_plugins.crosses.row.RowLookup`.
+
+        Calling it raises ``FrameError`` where a field is absent, not a number, infinite, or an id is fractional.
+        """
+        from nid_plugins.crosses.row import RowLookup
+
+        return RowLookup(self)
 
     def select(self, which: Iterable[str | int]) -> CrossFeatures:
         """Return some of the crosses, in the order asked for.

@@ -199,7 +199,7 @@ def hashed(
     size = many if size is None else size
     buckets, slots = table_sizes(size)
     shift, rng = 32 - max(buckets.bit_length() - 1, 1), np.random.default_rng(many)
-    members = [cross.keys] if kind == "mixed" else _members(cross)
+    members = [cross.keys] if kind == "mixed" else members_of(cross)
     room = 0 if kind in {"mixed", "masked"} else 1
     strides = [math.prod(int(own) + room for own in cross.sizes[r + 1 :]) for r in range(len(members))]
     strides = [1] if kind == "mixed" else strides
@@ -227,8 +227,8 @@ def hashed(
     return padded, displacement, codes, np.where(number > 0, first_row + number, 0).astype(np.int32)
 
 
-def _members(cross: Cross) -> list[npt.NDArray[np.int64]]:
-    """Return the member ids behind the keys of an exact cross, the first member's first."""
+def members_of(cross: Cross) -> list[npt.NDArray[np.int64]]:
+    """Return the member ids behind the keys of an exact cross, shape (V,) each, the first member's first."""
     found, rest = [], cross.keys
     for size in reversed(cross.sizes[1:]):
         rest, own = np.divmod(rest, np.int64(size))

@@ -46,6 +46,11 @@ class Task(Protocol):
         """End a pass."""
 
 
+def batch_rows(memory: int, columns: int) -> int:
+    """Return how many rows of so many columns to work on at a time."""
+    return min(max(memory // (_BYTES_A_CELL * columns), SMALLEST_BATCH), LARGEST_BATCH)
+
+
 def run(
     tasks: Sequence[Task],
     source: ParquetSource,
@@ -72,8 +77,7 @@ def run(
     """
     while waiting := [task for task in tasks if not task.done]:
         columns = sorted({name for task in waiting for name in task.columns}, key=schema.index_of)
-        size = memory // (_BYTES_A_CELL * len(columns))
-        for batch in source.batches(columns, min(max(size, SMALLEST_BATCH), LARGEST_BATCH)):
+        for batch in source.batches(columns, batch_rows(memory, len(columns))):
             rows = FileColumns(batch, schema, known_only=True, edges=edges, members=members)
             for task in waiting:
                 task.add(rows)

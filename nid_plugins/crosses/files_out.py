@@ -1,0 +1,287 @@
+"""Cross ids of Parquet files, written as Parquet part by part: all of it or nothing, and going on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nid_plugins.crosses.compiled import CompiledCrosses
+from nid_plugins.crosses.file_columns import FileColumns
+from nid_plugins.crosses.out_of_core import memory_of
+from nid_plugins.crosses.passes import batch_rows
+from nid_plugins.crosses.sources import ParquetSource
+from nid_plugins.errors import ArtefactError, SettingError
+from nid_plugins.paths import as_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from nid_plugins.crosses.features import CrossFeatures
+    from nid_plugins.crosses.sources import Batch, Fragment
+
+MANIFEST = "_manifest.json"
+_ROW_GROUP = 2**20
+_COMPRESSION = {"compression": "zstd", "compression_level": 1}
+
+
+def transform_files(
+    crosses: CrossFeatures, paths: Any, out: str | Path, *, keep: str | Iterable[str], memory: int | str
+) -> Path:
+    """Write the cross ids of files; see :meth:`nid_plugins.CrossFeatures.transform`.
+
+    Raises:
+        ArtefactError: The folder is there already and not empty, or cannot be written.
+        FrameError: A file cannot be read or does not fit the schema.
+        MissingExtraError: pyarrow is not installed.
+        SettingError: An option is not usable.
+    """
+    size = memory_of(memory)
+    out = as_path(out, "a folder")
+    source = ParquetSource(paths)
+    _check_place(out, paths)
+    compiled = CompiledCrosses(crosses)
+    source.require(compiled.fields)
+    kept = _kept(keep, source, crosses)
+    fragments = source.fragments()
+    manifest = _manifest(crosses, source, fragments, kept)
+    try:
+        working = _working_folder(out, manifest)
+        for number, fragment in enumerate(fragments):
+            target = working / part_name(number)
+            if not target.exists():
+                write_part(crosses, compiled, source, fragment, target, kept=kept, memory=size)
+        if not fragments:
+            write_part(crosses, compiled, source, None, working / part_name(0), kept=kept, memory=size)
+        working.replace(out)
+    except OSError as error:
+        raise _not_written(out, error) from error
+    return out
+
+
+def part_name(number: int) -> str:
+    """Return the name of a part."""
+    return f"part-{number:05d}.parquet"
+
+
+def write_part(
+    crosses: CrossFeatures,
+    compiled: CompiledCrosses,
+    source: ParquetSource,
+    fragment: Fragment | None,
+    target: Path,
+    *,
+    kept: Sequence[str],
+    memory: int,
+) -> None:
+    """Write the cross ids of a fragment to a file, which is there when it is complete and not before.
+
+    Args:
+        crosses: The crosses.
+        compiled: Made of them.
+        source: Where the fragment is from.
+        fragment: The rows. None: no rows.
+        target: The file.
+        kept: Columns of the source to write before the ids.
+        memory: Bytes for rows on their way.
+
+    Raises:
+        ArtefactError: The file cannot be written.
+        FrameError: The rows cannot be read or do not fit the schema.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = list(dict.fromkeys([*compiled.fields, *kept]))
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    size = batch_rows(memory // 4, len(columns) + len(crosses))
+    fields = [pa.field(name, pa.int32(), nullable=False) for name in crosses.names]
+    writer: pq.ParquetWriter | None = None
+    waiting: list[Any] = []
+
+    def flush() -> None:
+        if writer is not None and waiting:
+            table = pa.Table.from_batches(waiting, writer.schema)
+            writer.write_table(table, row_group_size=max(len(table), 1))
+            waiting.clear()
+
+    try:
+        try:
+            batches = iter(()) if fragment is None else source.batches(columns, size, [fragment])
+            for batch in batches:
+                ids = compiled.ids(
+                    FileColumns(
+                        batch,
+                        crosses.schema,
+                        known_only=False,
+                        edges=crosses.edges,
+                        members=compiled.members,
+                    )
+                )
+                own = [batch.table.schema.field(name) for name in kept]
+                schema = pa.schema([*own, *fields])
+                arrays = [*(batch.table.column(name) for name in kept), *(pa.array(one) for one in ids)]
+                if writer is None:
+                    writer = pq.ParquetWriter(temporary, schema, **_COMPRESSION)
+                waiting.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
+                if sum(map(len, waiting)) >= _ROW_GROUP or sum(w.nbytes for w in waiting) > memory // 4:
+                    flush()
+            if writer is None:
+                writer = pq.ParquetWriter(temporary, pa.schema(fields), **_COMPRESSION)
+            flush()
+        finally:
+            if writer is not None:
+                writer.close()
+        temporary.replace(target)
+    except (OSError, pa.ArrowException) as error:
+        raise _not_written(target, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def ids_of_files(crosses: CrossFeatures, paths: Any, memory: int | str) -> npt.NDArray[np.int32]:
+    """Return the cross ids of files, shape (n, K): these must fit into memory, the files need not.
+
+    Raises:
+        FrameError: A file cannot be read or does not fit the schema.
+        MissingExtraError: pyarrow is not installed.
+        SettingError: Not an amount of memory.
+    """
+    source, batches = _id_batches(crosses, paths, memory)
+    out = np.empty((source.rows, len(crosses)), dtype=np.int32)
+    start = 0
+    for rows, ids in batches:
+        for k, one in enumerate(ids):
+            out[start : start + rows, k] = one
+        start += rows
+    return out
+
+
+def coverage_of_files(crosses: CrossFeatures, paths: Any, memory: int | str) -> npt.NDArray[np.float64]:
+    """Return the share of rows in files that have an id other than 0, shape (K,); see :func:`ids_of_files`."""
+    source, batches = _id_batches(crosses, paths, memory)
+    covered = np.zeros(len(crosses), dtype=np.int64)
+    for _, ids in batches:
+        covered += [np.count_nonzero(one) for one in ids]
+    return covered / max(source.rows, 1)
+
+
+def _id_batches(
+    crosses: CrossFeatures, paths: Any, memory: int | str
+) -> tuple[ParquetSource, Iterator[tuple[int, list[npt.NDArray[np.int32]]]]]:
+    size = memory_of(memory)
+    source = ParquetSource(paths)
+    compiled = CompiledCrosses(crosses)
+    source.require(compiled.fields)
+    rows = batch_rows(size // 2, len(compiled.fields) + len(crosses))
+
+    def read(batch: Batch) -> list[npt.NDArray[np.int32]]:
+        columns = FileColumns(
+            batch, crosses.schema, known_only=False, edges=crosses.edges, members=compiled.members
+        )
+        return compiled.ids(columns)
+
+    return source, ((len(batch), read(batch)) for batch in source.batches(compiled.fields, rows))
+
+
+def _kept(keep: str | Iterable[str], source: ParquetSource, crosses: CrossFeatures) -> tuple[str, ...]:
+    if isinstance(keep, str):
+        names = list(source.files[0].columns) if keep == "all" else [keep]
+    elif hasattr(keep, "__iter__"):
+        names = list(dict.fromkeys(keep))
+    else:
+        raise SettingError("not names of columns", received=repr(keep), expected='names, or "all"')
+    for name in names:
+        if not isinstance(name, str):
+            raise SettingError("not the name of a column", received=repr(name), expected="text")
+        if name in crosses.names:
+            raise SettingError(
+                "a column to keep is named like a cross",
+                field=name,
+                received=f"keep={list(names)}",
+                hint="Leave it out of keep=, or rename it",
+            )
+    source.require(names)
+    return tuple(names)
+
+
+def _check_place(out: Path, paths: Any) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ArtefactError(
+            "there is something at this place already",
+            received=str(out),
+            expected="a folder that does not exist, or an empty one",
+            hint="Name another folder, or remove this one first",
+        )
+    for path in paths if isinstance(paths, list | tuple) else [paths]:
+        if Path(path).is_dir() and out.resolve().is_relative_to(Path(path).resolve()):
+            raise SettingError(
+                "the output would become input",
+                received=f"out={str(out)!r} in {str(path)!r}",
+                expected="a folder beside the input",
+            )
+
+
+def _manifest(
+    crosses: CrossFeatures, source: ParquetSource, fragments: list[Fragment], kept: tuple[str, ...]
+) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    for cross in crosses.crosses:
+        digest.update(repr((cross.name, cross.fields, cross.sizes)).encode() + cross.keys.tobytes())
+    for name, edges in crosses.edges.items():
+        digest.update(name.encode() + edges.tobytes())
+    files = []
+    for file in source.files:
+        state = file.path.stat()
+        files.append([str(file.path.resolve()), state.st_size, state.st_mtime_ns])
+    return {
+        "format": "nid-plugins cross ids",
+        "crosses": list(crosses.names),
+        "sha256": digest.hexdigest(),
+        "kept": list(kept),
+        "files": files,
+        "parts": [
+            [str(part.file.path.resolve()), part.groups[0], part.groups[-1], part.rows] for part in fragments
+        ],
+    }
+
+
+def _working_folder(out: Path, manifest: dict[str, Any]) -> Path:
+    """Return the folder for parts, with those of an attempt at the same that was cut off."""
+    working = out.with_name(f".{out.name}.partial")
+    note = working / MANIFEST
+    if working.exists():
+        try:
+            begun = json.loads(note.read_text("utf-8"))
+        except (OSError, ValueError):
+            begun = None
+        if begun == manifest:
+            return working
+        if any(working.iterdir()) and begun is None:
+            raise ArtefactError(
+                "a folder is in the way",
+                received=str(working),
+                expected=f"parts that an earlier call left, with a {MANIFEST}",
+                hint="Remove it, or name another folder",
+            )
+        shutil.rmtree(working)
+    working.mkdir(parents=True)
+    temporary = working / f".{MANIFEST}.tmp"
+    temporary.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    temporary.replace(note)
+    return working
+
+
+def _not_written(place: Path, error: Exception) -> ArtefactError:
+    return ArtefactError(
+        "cannot write the cross ids",
+        received=f"{place}: {type(error).__name__}: {' '.join(str(error).split())}",
+        expected="a place that can be written, with room",
+        hint="The same call goes on after the parts that are complete",
+    )
