@@ -13,9 +13,44 @@ if TYPE_CHECKING:
 
 
 def aa_page(result: AAResult) -> Page:
-    """Return the page of A/A runs."""
+    """Return the page of A/A runs, or, where an effect was put in, of the simulated power."""
     runs = max((rate.runs for rate in result.rates), default=0)
-    rows = [[r.test, r.found, r.runs, r.rate, f"[{r.low:.2%}, {r.high:.2%}]", r.looks] for r in result.rates]
+    name = result.design.name
+    if result.effect:
+        title, what = f"Simulated power of {name}", f"with an effect of {result.effect:+.2%} put in"
+        section, promise = "Power", result.design.power
+        line = (
+            f"The line is the power of the design, {promise:g}; the size of the logs is not its planned one."
+        )
+        caption = "How often a test found the effect"
+        verdict = Notice(
+            "These runs say how often such an effect is found in as many units", "", result.reasons
+        )
+    else:
+        title, what = f"A/A test of {name}", "without any effect"
+        section, promise = "False positives", result.alpha
+        line = f"The line is alpha, {promise:g}: what the fixed test should be at, and the sequential one at most."
+        caption = "How often a test found an effect where there was none"
+        kept = "keep their promise" if result.passes else "do not keep their promise"
+        verdict = Notice(
+            f"The tests {kept} on these logs", "good" if result.passes else "bad", result.reasons
+        )
+    chart = Forest(
+        "Share of runs that found an effect",
+        [Interval(r.test, r.low, r.rate, r.high) for r in result.rates],
+        ".2%",
+        line,
+        reference=promise,
+    )
+    return Page(
+        title,
+        [Section(section, [verdict, chart, _rates(result, caption), _facts(result)])],
+        f"{runs:,} experiments {what}, drawn from the logs",
+        data=result.to_dict(),
+    )
+
+
+def _rates(result: AAResult, caption: str) -> Table:
     columns = [
         Column("test"),
         numbers("found"),
@@ -24,19 +59,13 @@ def aa_page(result: AAResult) -> Page:
         numbers("95 % interval"),
         numbers("looks"),
     ]
-    verdict = (
-        "The tests keep their promise on these logs"
-        if result.passes
-        else "The tests do not keep their promise"
-    )
-    chart = Forest(
-        "False-positive rates",
-        [Interval(r.test, r.low, r.rate, r.high) for r in result.rates],
-        ".2%",
-        f"The line is alpha, {result.alpha:g}: what the fixed test should be at, and the sequential one at most.",
-        reference=result.alpha,
-    )
-    facts = Facts(
+    rows = [[r.test, r.found, r.runs, r.rate, f"[{r.low:.2%}, {r.high:.2%}]", r.looks] for r in result.rates]
+    return Table(caption, columns, rows)
+
+
+def _facts(result: AAResult) -> Facts:
+    saved = result.variance_saved
+    return Facts(
         "",
         [
             ("metric", result.metric),
@@ -44,25 +73,6 @@ def aa_page(result: AAResult) -> Page:
             ("units in the logs", result.units),
             ("impressions in the logs", result.impressions),
             ("sample-ratio alarms", f"{result.sample_ratio_alarms:.2%} of runs"),
-            (
-                "variance saved by the covariate",
-                None if result.variance_saved is None else f"{result.variance_saved:.1%}",
-            ),
+            ("variance saved by the covariate", None if saved is None else f"{saved:.1%}"),
         ],
-    )
-    return Page(
-        f"A/A test of {result.design.name}",
-        [
-            Section(
-                "False positives",
-                [
-                    Notice(verdict, "good" if result.passes else "bad", result.reasons),
-                    chart,
-                    Table("How often a test found an effect where there was none", columns, rows),
-                    facts,
-                ],
-            )
-        ],
-        f"{runs:,} experiments without any effect, drawn from the logs",
-        data=result.to_dict(),
     )

@@ -108,6 +108,14 @@ def test_a_a_runs_on_past_logs(folder, tmp_path):
     assert "fixed with peeking" in done.output
 
 
+def test_with_an_effect_the_rates_are_powers(folder):
+    words = ("--logs", "{}/past.parquet", "--runs", "100", "--looks", "5", "--effect", "0.5")
+    done = run(folder, "simulate", "{}/plan", *words)
+    assert done.exit_code == 0, done.output
+    assert "Simulated power of shop-1" in done.output
+    assert "100 experiments with an effect of +50.00% put in" in done.output
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ibis calls what DuckDB 1.5 renamed
 @pytest.mark.parametrize(
     ("words", "said"),

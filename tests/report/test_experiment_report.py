@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import io
 import json
@@ -143,6 +144,14 @@ def test_a_a_runs_say_whether_the_tests_keep_their_promise():
     assert "do not keep" in printed(made.aa_result(passes=False))
     chart = made.aa_result().page().sections[0].blocks[1].layout()
     assert chart["rows"][0]["low"] < chart["reference"] < chart["rows"][0]["high"]
+
+
+def test_with_an_effect_put_in_the_rates_are_powers():
+    text = printed(dataclasses.replace(made.aa_result(), effect=0.02))
+    assert text.startswith(
+        "Simulated power of deepfm-crosses\n2,000 experiments with an effect of +2.00% put in"
+    )
+    assert "promise" not in text
 
 
 def test_unknown_effects_are_drawn_as_unknown():

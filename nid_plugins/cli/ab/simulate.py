@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 @click.option(
     "--units", metavar="LOG", help="Covariates by unit, where the logs do not have the design's covariate."
 )
+@click.option(
+    "--effect",
+    type=float,
+    default=0.0,
+    help="Relative effect to put into the treatments: the rates are then powers.  [default: none, an A/A test]",
+)
 @click.option("--runs", type=int, default=2000, show_default=True, help="Experiments to simulate.")
 @click.option("--looks", type=int, default=100, show_default=True, help="Looks at each while it runs.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same runs.")
@@ -38,6 +44,7 @@ def simulate(
     logs: str,
     clicks: str | None,
     units: str | None,
+    effect: float,
     runs: int,
     looks: int,
     seed: int,
@@ -47,14 +54,16 @@ def simulate(
     """Run the test planned in DESIGN many times on past logs, with no difference between its variants.
 
     Each run deals the units of the logs out anew and tests the primary metric: the share of runs that find an effect is
-    the real false-positive rate. A LOG is a Parquet file, a folder of such, a pattern in quotes, or file.duckdb::table.
+    the real false-positive rate. With --effect 0.02 it is how often an effect of 2 % would be found. A LOG is a Parquet file, a folder of such, a pattern in quotes, or file.duckdb::table.
 
-    The exit status is 0 when the rates are what the plan says, 3 when they are not, 2 for an error.
+    The exit status is 0 when the rates are what the plan promises, 3 when they are not, 2 for an error.
     """
     from nid_plugins.experiment import Design, aa
 
     check_outputs(page, data)
-    result = aa(Design.load(design), logs, clicks, units=units, runs=runs, looks=looks, seed=seed)
+    result = aa(
+        Design.load(design), logs, clicks, units=units, runs=runs, looks=looks, seed=seed, effect=effect
+    )
     tell(result, page, data)
     if not result.passes:
         ctx.exit(FAILED)
