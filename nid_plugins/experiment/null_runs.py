@@ -251,8 +251,7 @@ class Tally:
             reasons = [
                 _said(rates[0], alpha, off=off[0], what="about"),
                 _said(rates[2], alpha, off=off[2], what="at most"),
-                f"Who looks {looks} times with the fixed test and stops at the first finding errs in {rates[1].rate:.1%} "
-                "of the runs.",
+                f"Looking {looks} times with the fixed test, and stopping when it finds something, errs in {rates[1].rate:.1%}.",
             ]
         alarmed = _beyond(ErrorRate("", self.alarms, self.runs, 0.0, 0.0, 0.0, 1), ALPHA, above=True)
         if alarmed:
