@@ -74,8 +74,8 @@ class Answer:
         Args:
             rows: Only these: positions or a mask. By default all. When they are some of several candidates the model chose
                 between, the covariate is the mean of the control's predictions over **all** candidates of the unit in this
-                answer: which row was shown depends on the variant, so the control's prediction of that row would take part
-                of the effect away when it is adjusted for.
+                answer: which row was shown depends on the variant, so adjusting for the control's prediction of that
+                row alone would bias the effect.
             covariate: Something else instead, shape (n,), known before the variant had any influence.
 
         Raises:
