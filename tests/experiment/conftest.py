@@ -149,3 +149,55 @@ class Recorder:
 @pytest.fixture
 def recorder():
     return Recorder()
+
+
+@pytest.fixture(scope="session")
+def trial():
+    """Return a function that makes exposures and clicks of an experiment called ``exp``, as pandas frames."""
+    import pandas as pd
+
+    def make(n=600, *, lift=0.0, seed=0, names=("control", "treatment"), rate=0.2):
+        rng = np.random.default_rng(seed)
+        assigned = rng.integers(0, len(names), n)
+        units = np.repeat(np.arange(n), rng.geometric(0.3, n))
+        rows = len(units)
+        known = rng.beta(2.0, 2.0 / rate - 2.0, n)[units]
+        chance = np.minimum(known * np.where(assigned[units] > 0, 1.0 + lift, 1.0), 1.0)
+        labels = np.array(names, dtype=object)[assigned[units]]
+        times = pd.Timestamp("2030-01-01", tz="UTC") + pd.to_timedelta(rng.integers(0, 7 * 86_400, rows), "s")
+        exposures = pd.DataFrame(
+            {
+                "experiment": "exp",
+                "unit": [f"u{i}" for i in units],
+                "variant": labels,
+                "served": labels,
+                "fallback": rng.random(rows) < 0.02,
+                "impression": [f"i{i}" for i in range(rows)],
+                "timestamp": times,
+                "latency_ms": rng.lognormal(1.0, 0.5, rows).astype(np.float32),
+                "prediction": chance,
+                "covariate": known,
+            }
+        )
+        hit = rng.random(rows) < chance
+        clicks = pd.DataFrame(
+            {
+                "impression": exposures.impression[hit].to_numpy(),
+                "timestamp": times[hit] + pd.Timedelta(1, "s"),
+                "revenue": rng.exponential(2.0, int(hit.sum())),
+            }
+        )
+        return exposures, clicks
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def plan():
+    """Return a function that makes the design of ``trial``'s experiment."""
+    from nid_plugins.experiment import Design, Variant
+
+    def make(names=("control", "treatment"), **options):
+        return Design("exp", variants=tuple(Variant(name, 1 / len(names)) for name in names), **options)
+
+    return make
