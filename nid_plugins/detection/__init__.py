@@ -10,6 +10,7 @@ from nid_plugins.detection.glider import detect, explain
 from nid_plugins.detection.gradient_nid import GradientNID
 from nid_plugins.detection.least_squares import LeastSquares
 from nid_plugins.detection.masks import MaskDesign, random_masks
+from nid_plugins.detection.matching_pursuit import MatchingPursuit
 from nid_plugins.detection.nid import NID
 from nid_plugins.detection.process_executor import ProcessExecutor
 from nid_plugins.detection.ray_executor import RayExecutor
@@ -27,6 +28,7 @@ __all__ = [
     "GradientNID",
     "LeastSquares",
     "MaskDesign",
+    "MatchingPursuit",
     "ProcessExecutor",
     "RayExecutor",
     "SerialExecutor",

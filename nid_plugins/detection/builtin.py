@@ -9,6 +9,7 @@ from nid_plugins.detection.baselines import Mode, Oov, Sample, ZeroEmbedding
 from nid_plugins.detection.executors import SerialExecutor, ThreadExecutor
 from nid_plugins.detection.gradient_nid import GradientNID
 from nid_plugins.detection.least_squares import LeastSquares
+from nid_plugins.detection.matching_pursuit import MatchingPursuit
 from nid_plugins.detection.nid import NID
 from nid_plugins.detection.process_executor import ProcessExecutor
 from nid_plugins.detection.ray_executor import RayExecutor
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @hookimpl
 def nid_register_detectors(register: Callable[[object], None]) -> None:
     """Register the detectors."""
-    for detector in (LeastSquares(), NID(), GradientNID(), ArchDetect()):
+    for detector in (LeastSquares(), NID(), GradientNID(), ArchDetect(), MatchingPursuit()):
         register(detector)
 
 
