@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -21,6 +21,16 @@ from nid_plugins.errors import SettingError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def _instances(context: click.Context, option: click.Parameter, value: str) -> int | Literal["auto"]:
+    """Return a number of rows, or ``auto``; a number out of range is left for the detection to refuse."""
+    if value == "auto":
+        return "auto"
+    try:
+        return int(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is no number of rows, nor auto", context, option) from error
 
 
 @click.command("detect")
@@ -46,7 +56,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="What an off field holds: mode, oov, sample, zero_embedding.",
 )
-@click.option("--instances", type=int, default=1000, show_default=True, help="Rows explained.")
+@click.option(
+    "--instances",
+    callback=_instances,
+    metavar="N|auto",
+    default="1000",
+    show_default=True,
+    help="Rows explained; auto: until the top K is settled.",
+)
 @click.option("--perturbations", type=int, default=6000, show_default=True, help="Masks a row.")
 @click.option("--top-k", type=int, default=40, show_default=True, help="Interactions reported.")
 @click.option(
@@ -62,6 +79,19 @@ if TYPE_CHECKING:
     default="count",
     show_default=True,
     help="What the ranking goes by: instances a set was found in, or held-out R^2 over all instances.",
+)
+@click.option(
+    "--executor",
+    default="threads",
+    show_default=True,
+    help="Who does the work: serial, threads, processes, ray.",
+)
+@click.option(
+    "--memory",
+    default="256MB",
+    show_default=True,
+    metavar="SIZE",
+    help="Most memory for perturbed rows, in each process.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same report.")
 @click.option(
@@ -107,6 +137,8 @@ def detect(model: str, rows_file: Path, out: Path, **options: Any) -> None:
             prune=options["prune"],
             rank=options["rank"],
             options=wanted,
+            executor=options["executor"],
+            memory=options["memory"],
             resume=options["resume"],
             progress=not options["no_progress"],
             **chosen,
@@ -153,4 +185,6 @@ def _print(report: Any, out: Path) -> None:
 
     console = Console(highlight=False)
     story.found(console, report)
+    if "stopped" in report.settings:
+        console.print(f"{report.instances} rows explained; {report.settings['stopped']}", soft_wrap=True)
     console.print(f"report: {out}", soft_wrap=True)

@@ -220,6 +220,25 @@ def test_rank_and_detector_options_reach_the_detector(call, tmp_path):
         assert "Traceback" not in result.output
 
 
+def test_executor_memory_and_automatic_instances_reach_the_detector(call, tmp_path):
+    more = ("--instances", "auto", "--top-k", 1, "--executor", "serial", "--memory", "20KB")
+    result = detect(call, "models_under_test:wrapped", tmp_path / "r.json", *more)
+    assert result.exit_code == 0, result.output
+    settings = nid.InteractionReport.load(tmp_path / "r.json").settings
+    assert settings["instances"] == "auto"
+    assert f"{settings['instances_used']} rows explained; {settings['stopped']}" in result.output
+    for wrong in (
+        ("--instances", "some"),
+        ("--instances", 0),
+        ("--memory", "much"),
+        ("--executor", "nobody"),
+    ):
+        result = detect(call, "models_under_test:wrapped", tmp_path / "r.json", *wrong)
+        assert result.exit_code == 2
+        assert wrong[0].strip("-") in result.output
+        assert "Traceback" not in result.output
+
+
 def test_a_place_that_cannot_be_written_is_said_before_the_work(call, tmp_path):
     # The name of the model is wrong too: that would be the message if the place came later.
     (tmp_path / "file").touch()
