@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nid_plugins.crosses.keys import INVALID
 from nid_plugins.errors import NidWarning, SettingError
 
 
@@ -59,3 +61,55 @@ def quantile_edges(values: npt.NDArray[np.floating], bins: int, *, field: str) -
     above = np.searchsorted(ordered, heavy, side="right")
     following = ordered[above[above < n]]
     return np.union1d(cuts[cuts > ordered[0]], following) + np.float32(0)  # + 0 turns -0.0 into 0.0
+
+
+class FastBins:
+    """The bins of a dense field, in a third of the time of a bisection, for batch after batch.
+
+    The leading 16 bits of a value tell how many edges lie below all values with those bits; where one edge lies among
+    them, one comparison tells the rest. Values among two or more are bisected.
+
+    Args:
+        edges: Shape (E,), float32, ascending.
+    """
+
+    def __init__(self, edges: npt.NDArray[np.float32]) -> None:
+        self._edges = edges
+        leading = (ordered_bits(edges) >> np.uint32(16)).astype(np.int64)
+        self._below = np.searchsorted(leading, np.arange(2**16)).astype(np.int64)
+        number = np.bincount(leading, minlength=2**16)
+        self._edge = np.full(2**16, np.nan, dtype=np.float32)  # no value reaches NaN
+        self._edge[leading] = edges
+        self._crowded = number > 1
+        self._any_crowded = bool(self._crowded.any())
+
+    def __call__(self, values: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.int64]:
+        """Return what :func:`~nid_plugins.crosses.keys.dense_ids` returns, shape (n,)."""
+        with np.errstate(over="ignore"):
+            rounded = values.astype(np.float32, copy=False) + np.float32(0)
+        bits = rounded.view(np.uint32)
+        leading = ((bits ^ _flips(bits)) >> np.uint32(16)).astype(np.int64)
+        ids = self._below[leading]
+        ids += rounded >= self._edge[leading]
+        if self._any_crowded:
+            crowded = np.flatnonzero(self._crowded[leading])
+            ids[crowded] = np.searchsorted(self._edges, rounded[crowded], side="right")
+        missing = np.isnan(rounded)
+        if missing.any():
+            ids[missing] = INVALID
+        return ids
+
+
+def _flips(bits: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+    """Return what turns the bits of float32 into numbers that order alike: all bits of a negative one, else the sign."""
+    signs = bits.view(np.int32) >> 31  # -1 or 0
+    return signs.view(np.uint32) | np.uint32(0x80000000)
+
+
+def ordered_bits(values: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint32]:
+    """Return values, rounded to float32, as numbers that order alike, -0.0 as 0.0; NaN is left out."""
+    with np.errstate(over="ignore"):
+        rounded = values.astype(np.float32, copy=False) + np.float32(0)  # + 0 turns -0.0 into 0.0
+    missing = np.isnan(rounded)
+    bits = (rounded[~missing] if missing.any() else rounded).view(np.uint32)
+    return bits ^ _flips(bits)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from nid_plugins.crosses.bins import FastBins
 from nid_plugins.crosses.compact import TABLE_LIMIT, CrossCode, KeyNumbers, MemberCodes
 from nid_plugins.crosses.keys import Int64Array, cross_keys
 from nid_plugins.crosses.lookup import members_of
@@ -47,6 +48,7 @@ class CompiledCrosses:
 
     Attributes:
         members: Codes of the members of crosses.
+        bins: Bins of the dense ones.
         fields: The members, in schema order.
     """
 
@@ -57,6 +59,7 @@ class CompiledCrosses:
             for name, size in zip(cross.fields, cross.sizes, strict=True)
         }
         self.members = {name: MemberCodes(sizes[name], ids) for name, ids in used_ids(crosses).items()}
+        self.bins = {name: FastBins(edges) for name, edges in crosses.edges.items()}
         self.fields = tuple(name for name in crosses.schema.names if name in sizes)
         self._lookups = [_Lookup(cross, self.members) for cross in crosses.crosses]
 

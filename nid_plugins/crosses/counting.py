@@ -86,14 +86,14 @@ class FilteredCounter:
         done: Whether :attr:`keys` is there.
         keys: Keys above the threshold, ascending, int64.
         passed: Distinct keys that passed the filter, so far.
-        passes: Passes ended.
+        leak: Share of the counters that are above the threshold: the probability that a rare key passes, by the hash.
     """
 
     def __init__(self, memory: int, threshold: float, rows: int) -> None:
         self.done = False
         self.keys: Int64Array = np.empty(0, dtype=np.int64)
         self.passed = 0
-        self.passes = 0
+        self.leak = 0.0
         self._threshold = threshold
         kind = counter_type(rows)
         # The flags that are left of the counters stay while what passed is counted.
@@ -130,9 +130,9 @@ class FilteredCounter:
 
     def close(self) -> None:
         """End a pass."""
-        self.passes += 1
         if self._frequent is None:
             self._frequent = self._counts > self._threshold
+            self.leak = float(self._frequent.mean())
             self._counts = np.empty(0, dtype=np.int64)
             self.done = not self._frequent.any()
             return

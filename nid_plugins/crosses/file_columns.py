@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from nid_plugins.crosses.keys import INVALID, Int64Array, dense_ids, sparse_ids
+from nid_plugins.crosses.keys import INVALID, Int64Array, sparse_ids
 from nid_plugins.frames import check_matrix, numeric_column
 from nid_plugins.schema import DenseField, FeatureSchema, SparseField
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from nid_plugins.crosses.bins import FastBins
     from nid_plugins.crosses.compact import MemberCodes
     from nid_plugins.crosses.sources import Batch
 
@@ -25,7 +26,7 @@ class FileColumns:
         batch: The rows.
         schema: What the columns mean.
         known_only: Whether an id out of range is an error (in training rows), or no id.
-        edges: Bin edges of dense fields, for :meth:`ids`.
+        bins: Bins of dense fields, for :meth:`ids`.
         members: Codes of fields, for :meth:`codes`.
     """
 
@@ -35,13 +36,13 @@ class FileColumns:
         schema: FeatureSchema,
         *,
         known_only: bool,
-        edges: Mapping[str, npt.NDArray[np.float32]] | None = None,
+        bins: Mapping[str, FastBins] | None = None,
         members: Mapping[str, MemberCodes] | None = None,
     ) -> None:
         self._batch = batch
         self._schema = schema
         self._known_only = known_only
-        self._edges = edges or {}
+        self._bins = bins or {}
         self._members = members or {}
         self._ids: dict[str, Int64Array] = {}
         self._codes: dict[str, Int64Array] = {}
@@ -58,7 +59,7 @@ class FileColumns:
         if name not in self._ids:
             field = self._schema[name]
             if isinstance(field, DenseField):
-                self._ids[name] = dense_ids(self.values(name), self._edges[name])
+                self._ids[name] = self._bins[name](self.values(name))
             else:
                 self._ids[name] = self._sparse(field)
         return self._ids[name]

@@ -120,7 +120,7 @@ def write_part(
                         batch,
                         crosses.schema,
                         known_only=False,
-                        edges=crosses.edges,
+                        bins=compiled.bins,
                         members=compiled.members,
                     )
                 )
@@ -183,7 +183,7 @@ def _id_batches(
 
     def read(batch: Batch) -> list[npt.NDArray[np.int32]]:
         columns = FileColumns(
-            batch, crosses.schema, known_only=False, edges=crosses.edges, members=compiled.members
+            batch, crosses.schema, known_only=False, bins=compiled.bins, members=compiled.members
         )
         return compiled.ids(columns)
 

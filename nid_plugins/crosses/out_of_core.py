@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nid_plugins.crosses.bins import FastBins
 from nid_plugins.crosses.compact import CrossCode, MemberCodes
+from nid_plugins.crosses.counting import FilteredCounter
 from nid_plugins.crosses.keys import is_exact
 from nid_plugins.crosses.passes import CrossTask, EdgesTask, FieldTask, counters, is_dense, run
 from nid_plugins.crosses.radix import QuantileCounter
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from nid_plugins.crosses.counting import DirectCounter
     from nid_plugins.crosses.passes import Task
     from nid_plugins.schema import FeatureSchema
 
@@ -64,6 +67,7 @@ class FileFit:
         threshold: What a combination's count must exceed.
         edges: Bin edges of the dense fields counted so far.
         passes: Passes made over the files, each of some columns.
+        filters: The counters that did not fit into memory as an array, of fields and crosses, by name or members.
 
     Raises:
         FrameError: No file, a damaged one, or no rows.
@@ -86,6 +90,8 @@ class FileFit:
         self.threshold = check_min_count(min_count, self._source.rows)
         self.edges: dict[str, npt.NDArray[np.float32]] = {}
         self.passes = 0
+        self.filters: dict[str, FilteredCounter] = {}
+        self._fast: dict[str, FastBins] = {}
         self._members: dict[str, MemberCodes] = {}
 
     def crosses(self, ranked: list[tuple[str, ...]], wanted: int) -> tuple[list[Cross], list[str]]:
@@ -120,6 +126,9 @@ class FileFit:
             found.append(field.cardinality if isinstance(field, SparseField) else len(self.edges[name]) + 1)
         return tuple(found)
 
+    def _note(self, named: list[tuple[str, DirectCounter | FilteredCounter]]) -> None:
+        self.filters |= {name: counter for name, counter in named if isinstance(counter, FilteredCounter)}
+
     def _passed(self) -> None:
         self.passes += 1
 
@@ -136,12 +145,13 @@ class FileFit:
                 strict=True,
             )
         ]
+        self._note([(" x ".join(task.columns), task.counter) for task in tasks])
         run(
             tasks,
             self._source,
             self._schema,
             self._batch,
-            edges=self.edges,
+            bins=self._fast,
             members=self._members,
             passed=self._passed,
         )
@@ -170,11 +180,13 @@ class FileFit:
                 strict=True,
             )
         ]
+        self._note([(task.columns[0], task.counter) for task in field_tasks])
         tasks: list[Task] = [*field_tasks, *edge_tasks]
         run(tasks, self._source, self._schema, self._batch, passed=self._passed)
         for edge_task in edge_tasks:
             (name,) = edge_task.columns
             self.edges[name] = edge_task.counter.edges(name)
+            self._fast[name] = FastBins(self.edges[name])
             self._members[name] = MemberCodes(len(self.edges[name]) + 1)
         for field_task in field_tasks:
             (name,) = field_task.columns

@@ -13,8 +13,7 @@ from nid_plugins.schema import DenseField
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    import numpy.typing as npt
-
+    from nid_plugins.crosses.bins import FastBins
     from nid_plugins.crosses.compact import CrossCode, MemberCodes
     from nid_plugins.crosses.keys import Int64Array
     from nid_plugins.crosses.radix import QuantileCounter
@@ -57,7 +56,7 @@ def run(
     schema: FeatureSchema,
     memory: int,
     *,
-    edges: Mapping[str, npt.NDArray[np.float32]] | None = None,
+    bins: Mapping[str, FastBins] | None = None,
     members: Mapping[str, MemberCodes] | None = None,
     passed: Callable[[], object] = lambda: None,
 ) -> None:
@@ -68,7 +67,7 @@ def run(
         source: The files.
         schema: What the columns mean.
         memory: Bytes for a batch.
-        edges: Bin edges of dense fields, where they are known.
+        bins: Bins of dense fields, where they are known.
         members: Codes of the members, where they are known.
         passed: Called after each pass.
 
@@ -78,7 +77,7 @@ def run(
     while waiting := [task for task in tasks if not task.done]:
         columns = sorted({name for task in waiting for name in task.columns}, key=schema.index_of)
         for batch in source.batches(columns, batch_rows(memory, len(columns))):
-            rows = FileColumns(batch, schema, known_only=True, edges=edges, members=members)
+            rows = FileColumns(batch, schema, known_only=True, bins=bins, members=members)
             for task in waiting:
                 task.add(rows)
         for task in waiting:

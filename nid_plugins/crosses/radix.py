@@ -14,6 +14,7 @@ import warnings
 import numpy as np
 import numpy.typing as npt
 
+from nid_plugins.crosses.bins import ordered_bits
 from nid_plugins.errors import NidWarning
 
 BITS = 32
@@ -25,17 +26,8 @@ _SIGN = np.uint32(0x80000000)
 UInt32Array = npt.NDArray[np.uint32]
 
 
-def ordered_bits(values: npt.NDArray[np.floating]) -> UInt32Array:
-    """Return values, rounded to float32, as numbers that order alike, -0.0 as 0.0; NaN is left out."""
-    with np.errstate(over="ignore"):
-        rounded = values.astype(np.float32) + np.float32(0)  # + 0 turns -0.0 into 0.0
-    missing = np.isnan(rounded)
-    bits = (rounded[~missing] if missing.any() else rounded).view(np.uint32)
-    return np.where(bits & _SIGN, ~bits, bits | _SIGN)
-
-
 def floats_of(bits: UInt32Array) -> npt.NDArray[np.float32]:
-    """Return the float32 values that :func:`ordered_bits` made into these numbers."""
+    """Return the float32 values that :func:`~nid_plugins.crosses.bins.ordered_bits` made into these numbers."""
     return np.where(bits & _SIGN, bits ^ _SIGN, ~bits).astype(np.uint32).view(np.float32)
 
 
@@ -66,6 +58,12 @@ class QuantileCounter:
         room = max((self._counters // len(self._prefixes)).bit_length() - 1, 1)
         self._bits = min(room, BITS - self._known, FIRST_BITS)
         self.counts = np.zeros((len(self._prefixes), 2**self._bits), dtype=np.int64)
+        self._places: npt.NDArray[np.int64] | None = None
+        if (
+            0 < self._known <= min(FIRST_BITS, self._counters.bit_length())
+        ):  # where a prefix is found, without a bisection
+            self._places = np.full(2**self._known, -1, dtype=np.int64)
+            self._places[self._prefixes] = np.arange(len(self._prefixes))
 
     def add(self, values: npt.NDArray[np.floating]) -> None:
         """Count some of the column's values in this pass."""
@@ -73,9 +71,13 @@ class QuantileCounter:
         digits = (bits >> np.uint32(BITS - self._known - self._bits)) & np.uint32(2**self._bits - 1)
         if self._known:
             leading = bits >> np.uint32(BITS - self._known)
-            at = np.searchsorted(self._prefixes, leading)
-            at[at == len(self._prefixes)] = 0
-            active = self._prefixes[at] == leading
+            if self._places is None:
+                at = np.searchsorted(self._prefixes, leading)
+                at[at == len(self._prefixes)] = 0
+                active = self._prefixes[at] == leading
+            else:
+                at = self._places[leading.astype(np.int64)]
+                active = at >= 0
             at, digits = at[active], digits[active]
             place = at * 2**self._bits + digits
         else:
@@ -124,6 +126,7 @@ class QuantileCounter:
     ) -> None:
         self.done = True
         self.counts = np.zeros((0, 0), dtype=np.int64)
+        self._places = None
         self._constant = len(values) <= 1
         if self._constant:
             self._edges = np.empty(0, dtype=np.float32)

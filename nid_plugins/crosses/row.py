@@ -240,7 +240,7 @@ def _by_key(
     cross: Cross, at: list[int], crosses: CrossFeatures
 ) -> Callable[[list[int], tuple[Any, ...]], int]:
     """Return how a cross is looked up by the format's key."""
-    found = dict(zip(cross.keys.tolist(), range(1, cross.vocabulary + 1), strict=True))
+    found: dict[int, int] = dict(zip(cross.keys.tolist(), range(1, cross.vocabulary + 1), strict=True))
     fields = [crosses.schema[name] for name in cross.fields]
     thresholds = {name: thresholds_of(crosses.edges[name]) for name in cross.fields if name in crosses.edges}
 
