@@ -65,7 +65,7 @@ class Table:
         shown: Most rows a terminal shows.
 
     Raises:
-        SettingError: A row has more or fewer values than there are columns.
+        SettingError: A row has more or fewer values than there are columns, or a column has no title.
     """
 
     template: ClassVar[str] = "table.html"
@@ -77,6 +77,10 @@ class Table:
     shown: int = 40
 
     def __post_init__(self) -> None:
+        if not all(column.title for column in self.columns):
+            raise SettingError(
+                "a column without a title", field=self.caption, hint="A screen reader reads it out"
+            )
         for row in self.rows:
             if len(row) != len(self.columns):
                 raise SettingError(

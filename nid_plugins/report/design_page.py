@@ -56,7 +56,7 @@ def settings(design: Design) -> Facts:
 
 def size_section(sizing: Sizing) -> Section:
     """Return how many units and days are needed, with and without the covariate."""
-    columns = [Column(""), numbers("without covariate")]
+    columns = [Column("what"), numbers("without covariate")]
     rows: list[list[object]] = [
         ["units needed", f"{sizing.units:,}"],
         *_per_variant(sizing),

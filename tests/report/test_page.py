@@ -246,6 +246,8 @@ def test_long_tables_are_searched_and_cut_in_a_terminal():
 def test_what_does_not_fit_is_said():
     with pytest.raises(SettingError, match="a row does not fit"):
         Table("t", [Column("a")], [["x", "y"]])
+    with pytest.raises(SettingError, match="a column without a title"):
+        Table("t", [Column("")], [["x"]])
     with pytest.raises(SettingError, match="curves do not fit"):
         Lines("t", [0, 1], [Series("s", [1.0])])
     with pytest.raises(SettingError, match="curves do not fit"):
