@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from nid_plugins.errors import SettingError
@@ -145,13 +145,15 @@ class Design(Shown):
             if moment is None:
                 continue
             checks.instance(moment, name, datetime)
-            if moment.utcoffset() is None:
+            if not isinstance(moment.utcoffset(), timedelta):  # pandas has a moment that is none
                 raise SettingError(
                     "a moment without a time zone",
                     field=name,
                     received=moment.isoformat(),
                     expected="an ISO 8601 date and time with its zone, such as 2030-01-31T00:00:00+00:00",
                 )
+            # A fixed offset, as a file has it: hours that a named zone skips or has twice are equal to nothing else.
+            self._set(name, datetime.fromisoformat(moment.isoformat()))
         if self.start is not None and self.stop is not None and self.stop <= self.start:
             raise SettingError(
                 "the end is not after the start",

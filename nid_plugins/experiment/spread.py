@@ -65,11 +65,18 @@ class Spread:
         """The metric's value."""
         return float(self.mean[0] / (self.mean[1] if self.ratio else 1.0))
 
-    @property
-    def noise(self) -> float:
-        """Variance of a covariate that roundings alone can make."""
-        level = float(self.mean[2] / (self.mean[3] if self.ratio else 1.0))
-        return 1e-18 * max(level * level, 1e-280)
+    def noise(self, top: int) -> float:
+        """Return the variance roundings alone can make of what is the same in each unit.
+
+        Args:
+            top: Which sum: 0 for the metric's, 2 for the covariate's.
+        """
+        if not self.ratio:
+            return 1e-26 * float(self.mean[top]) ** 2
+        # The delta method takes large numbers from each other.
+        below = float(self.mean[top + 1])
+        size = 1.0 + float(self.cov[top + 1, top + 1]) / below**2
+        return 1e-14 * (float(self.mean[top]) / below) ** 2 * size
 
     def variances(self) -> tuple[float, float, float]:
         """Return the variance of a unit's part in the metric, its covariance with the covariate, the covariate's variance."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -123,6 +124,13 @@ def test_times_are_compared_across_zones():
     assert Design("x", start=start, stop=stop).stop == stop
     with pytest.raises(SettingError, match="stop"):
         Design("x", start=stop, stop=start)
+
+
+def test_an_hour_a_zone_skips_is_one_moment():
+    skipped = datetime(2030, 3, 31, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"))
+    design = Design("x", start=skipped)
+    assert design == Design.from_dict(design.to_dict())
+    assert design.start == datetime(2030, 3, 31, 1, 30, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("weight", [0, -0.1, 1.5, math.nan, "half", None, True])
