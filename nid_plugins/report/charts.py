@@ -222,7 +222,7 @@ class Lines:
             "zero": up(0.0),
             "series": drawn,
             "ticks": _ticks(up, self.format, 6),
-            "ends": [show(self.x[0]), show(self.x[-1])],
+            "ends": _ends(self.x),
         }
 
     def __rich__(self) -> Any:
@@ -268,6 +268,13 @@ def _ticks(axis: Scale, spec: str, most: int) -> list[dict[str, Any]]:
 def _read(text: str) -> float:
     bare = text.replace(",", "")
     return float(bare[:-1]) / 100 if bare.endswith("%") else float(bare)
+
+
+def _ends(x: Sequence[Any]) -> list[str]:
+    first, last = x[0], x[-1]
+    if hasattr(first, "date") and (last - first).days >= 2:
+        return [str(first.date()), str(last.date())]
+    return [show(first), show(last)]
 
 
 def _place(x: Any) -> float:

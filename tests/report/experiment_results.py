@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from nid_plugins.experiment import Analysis, Design, Guardrail, Metric, Namespace, Variant
 from nid_plugins.experiment.results import (
@@ -12,6 +12,7 @@ from nid_plugins.experiment.results import (
     ErrorRate,
     Exclusion,
     GuardrailVerdict,
+    Look,
     SampleRatio,
 )
 from nid_plugins.experiment.sizes import Sizing
@@ -135,6 +136,28 @@ def analysis(decision="ship", **more):
             **more,
         }
     )
+
+
+def timeline(sequential=True):
+    looks = []
+    for day in range(1, 15):
+        half = 0.08 / day**0.5
+        wide = half * 1.6 if sequential and day > 1 else math.nan
+        middle = 0.012 + 0.02 / day
+        time = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day)
+        looks.append(
+            Look(
+                time,
+                "crosses",
+                7000 * day,
+                middle,
+                middle - half,
+                middle + half,
+                middle - wide,
+                middle + wide,
+            )
+        )
+    return tuple(looks)
 
 
 def aa_result(passes=True):

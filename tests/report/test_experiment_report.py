@@ -161,6 +161,19 @@ def test_unknown_effects_are_drawn_as_unknown():
     assert "there are no always-valid ones" in page
 
 
+def test_effects_over_time_are_drawn_where_they_are_known():
+    page = made.analysis(timeline=made.timeline()).page()
+    text = page.html()
+    assert text.count("<svg") == 2
+    assert "ctr of crosses, cumulated over time" in text
+    assert "always valid: +3.20% (no interval) at 2026-01-02 00:00+00:00, +1.34% [" in text
+    assert "looked at once: +3.20% [-4.80%, +11.20%] at 2026-01-02" in text
+    once = made.analysis(timeline=made.timeline(sequential=False)).page().html()
+    assert once.count('<path class="band"') == 1
+    assert text.count('<path class="band"') == 2
+    assert ">2026-01-02</text>" in text
+
+
 def test_the_page_of_a_result_opens_without_an_error(visit):
     window = visit(made.analysis().page().html())
     assert window.title == "A/B test deepfm-crosses"
