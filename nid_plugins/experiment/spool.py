@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+_PIECES = 64
+"""Batches that wait before they are joined into one."""
+
+
 class Spool(ABC):
     """A sink of exposures that may be used by many threads and processes at once.
 
@@ -74,6 +78,7 @@ class Spool(ABC):
         self._ahead: AheadFile | None = None
         self._sealed: deque[AheadFile] = deque()
         self._waiting: deque[pa.RecordBatch] = deque()
+        self._waiting_rows = 0
         self._said: set[str] = set()
         self._wake: threading.Event | None = None
 
@@ -96,6 +101,7 @@ class Spool(ABC):
             if self._closed:
                 raise SettingError("the sink is closed", received=repr(self))
             self._waiting.append(batch)
+            self._waiting_rows += batch.num_rows
             self._drain()
             due = self._seal(due=True)
             self._start()
@@ -103,18 +109,23 @@ class Spool(ABC):
             self._wake.set()
 
     def _drain(self) -> None:
+        if len(self._waiting) > _PIECES:  # or the request that finds room again would write thousands
+            (joined,) = import_arrow().Table.from_batches(self._waiting).combine_chunks().to_batches()
+            self._waiting = deque([joined])
         try:
             while self._waiting:
                 if self._ahead is None or not self._ahead.usable:  # what it holds is moved all the same
                     self._seal()
                     self._ahead = AheadFile.create(self._folder)
                 self._ahead.append(self._waiting[0])
-                self._waiting.popleft()
+                self._waiting_rows -= self._waiting.popleft().num_rows
         except OSError as error:
             self._say("write", f"cannot write exposures, and keeps trying: {one_line(error)}")
             # What came last is given up: what is on the disk stays a beginning without gaps.
-            while sum(batch.num_rows for batch in self._waiting) > self._backlog:
-                self.dropped += self._waiting.pop().num_rows
+            while self._waiting_rows > self._backlog:
+                rows = self._waiting.pop().num_rows
+                self._waiting_rows -= rows
+                self.dropped += rows
         else:
             self._said.discard("write")
 
@@ -146,8 +157,9 @@ class Spool(ABC):
             self._closed = True
         self.flush()
         with self._lock:
-            self.dropped += sum(batch.num_rows for batch in self._waiting)
+            self.dropped += self._waiting_rows
             self._waiting.clear()
+            self._waiting_rows = 0
             if self._wake is not None:
                 self._wake.set()
 
@@ -160,7 +172,11 @@ class Spool(ABC):
     def recover(self) -> None:
         """Move the events of files whose process is gone. A file that cannot be moved now stays where it is."""
         for path in sorted(self._folder.glob(f"*{SUFFIX}")):
-            left = AheadFile.adopt(path)
+            try:
+                left = AheadFile.adopt(path)
+            except OSError as error:  # of another user, say
+                self._say("adopt", f"cannot open what a dead process has left: {one_line(error)}")
+                continue
             if left is not None:
                 with self._settling:
                     self._settle_one(left)
@@ -231,7 +247,7 @@ class Spool(ABC):
 
 def _work(sink_of: weakref.ref[Spool], wake: threading.Event, seconds: float) -> None:
     while True:
-        wake.wait(seconds)
+        wake.wait(seconds / 4)
         wake.clear()
         sink = sink_of()
         if sink is None or sink._wake is not wake or not sink._tick():  # noqa: SLF001 - its own thread
