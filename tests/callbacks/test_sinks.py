@@ -9,12 +9,18 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from nid_plugins.callbacks import JsonLinesSink, MLflowSink, TensorBoardSink
 from nid_plugins.callbacks.sinks import scalars_of
 from nid_plugins.errors import NidWarning, SettingError
+
+try:
+    import resource
+except ImportError:  # it is POSIX's
+    resource = None
 
 
 def lines_of(path):
@@ -179,6 +185,40 @@ def test_curves_of_pytorch_s_writer(run, tmp_path):
         assert strengths[check.epoch] == pytest.approx(found.strength)
     assert [e.step for e in events.Scalars("interactions/r2")] == [0, 1, 2]
     assert "interactions/ranking/text_summary" in events.Tags()["tensors"]
+
+
+@pytest.mark.skipif(resource is None, reason="limits of a file's size are those of POSIX")
+def test_a_disk_that_fills_up_under_pytorch_s_writer_is_said_once(run, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    class Filling:
+        """Not a byte more from the second check on; Python ignores the signal that comes with it."""
+
+        def write(self, check):
+            if check.epoch == 1:
+                (events,) = (tmp_path / "events").iterdir()
+                resource.setrlimit(resource.RLIMIT_FSIZE, (events.stat().st_size, limits[1]))
+
+        def close(self):
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    class Last:
+        checks: ClassVar[list[int]] = []
+
+        def write(self, check):
+            self.checks.append(check.epoch)
+
+        def close(self):
+            pass
+
+    try:
+        with pytest.warns(NidWarning, match="the sink TensorBoardSink.*too large") as caught:
+            core = run(Filling(), TensorBoardSink(tmp_path / "events", "torch"), Last())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert len([w for w in caught if "TensorBoardSink" in str(w.message)]) == 1
+    assert Last.checks == [0, 1, 2]
+    assert len(core.history) == 3
 
 
 def test_metrics_of_mlflow(run, tmp_path, monkeypatch):
