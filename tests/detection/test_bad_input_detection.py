@@ -283,7 +283,10 @@ BAD_SETTINGS = [
     ({"min_gain": float("nan")}, "min_gain out of range"),
     ({"min_gain": "little"}, "min_gain out of range"),
     ({"options": 3}, "not options of a detector"),
-    ({"detector": "oracle"}, "unknown detector.*'archdetect', 'gradient_nid', 'least_squares', 'nid'"),
+    (
+        {"detector": "oracle"},
+        "unknown detector.*'archdetect', 'gradient_nid', 'least_squares', 'matching_pursuit', 'nid'",
+    ),
     ({"detector": 3}, "not a detector"),
     ({"options": {"depth": 3}}, "'least_squares' has no option 'depth'.*orders"),
     ({"baseline": "zeros"}, "unknown baseline"),

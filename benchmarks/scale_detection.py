@@ -1,0 +1,376 @@
+"""Detection at scale: its cost over its queries, how few queries do, many fields, and Ray.
+
+Parts, each of a few minutes, kept in one file of results:
+
+* ``cost``: 1,000 instances of 6,000 masks x 39 fields on a DeepFM of DeepCTR-Torch: a whole ``nid.detect`` call over what
+  the model's predictions of those rows cost by themselves, in seconds of the clock (with the default executor, whose
+  second thread fits) and of the processor (one thread), floor and call in turn.
+* ``queries``: a DeepFM trained on a simulated log of 39 fields, and one trained on Criteo's where ``NID_DATA`` names the
+  folder with it. How many of the top 20 of the full run (1,000 instances x 6,000 masks) do runs with fewer queries have?
+  Beside it stands what another full run, with other instances and masks, has of them: no run can be asked for more.
+* ``fields``: 100, 300 and 1,000 fields, 20 planted pairs, 6,000 masks: seconds an instance and peak memory, each in a
+  process of its own.
+* ``ray``: one actor and two, the same detection: seconds an instance once they have started, and the start.
+
+Run: python -m benchmarks.scale_detection [--parts cost queries fields ray] [--rounds 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import resource
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import nid_plugins as nid
+from benchmarks.common import RESULTS, write
+from benchmarks.detection_speed import FIELDS, MASKS, source
+from benchmarks.planted_worlds import World as PlantedWorld
+from nid_plugins.detection import RayExecutor, random_masks
+from nid_plugins.frames import read_matrix
+
+FULL = (1000, 6000)
+TOP = 20
+FEWER: tuple[tuple[int | str, int], ...] = (
+    (1000, 3000),
+    (1000, 1500),
+    (500, 3000),
+    (250, 6000),
+    (500, 1500),
+    ("auto", 1500),
+)
+WIDE = (
+    ("matching_pursuit", 100, 16),
+    ("matching_pursuit", 300, 16),
+    ("matching_pursuit", 1000, 16),
+    ("least_squares", 100, 16),
+    ("least_squares", 300, 16),
+    ("least_squares", 1000, 16),
+    ("archdetect", 100, 16),
+    ("archdetect", 300, 4),
+)
+PLANTED = 20
+
+
+def bare(model: Any, rows: Any, masks: Any, instances: int) -> tuple[float, float]:
+    """Return seconds of the clock and of the processor that the model's predictions alone take."""
+    clock = processor = 0.0
+    model.eval()
+    off = rows[-1]
+    for i in range(instances):
+        batch = torch.from_numpy(np.where(masks, rows[i], off).astype(np.float32))
+        started = time.perf_counter(), time.process_time()
+        with torch.no_grad():
+            for start in range(0, len(batch), 2048):
+                model(batch[start : start + 2048])
+        clock += time.perf_counter() - started[0]
+        processor += time.process_time() - started[1]
+    return clock, processor
+
+
+def cost(rounds: int) -> list[dict[str, Any]]:
+    """Time whole detections, the floor for half of the instances before and for half after each."""
+    model, frame = source("DeepFM")
+    schema = nid.FeatureSchema.of(model)
+    box = nid.wrap(model, schema)
+    rows = read_matrix(frame, schema)
+    masks = random_masks(FIELDS, MASKS, np.random.default_rng(0))
+    bare(model, rows, masks, 20)
+    found = []
+    for number in range(rounds):
+        one: dict[str, Any] = {}
+        for executor in ("threads", "serial"):
+            before = bare(model, rows, masks, FULL[0] // 2)
+            started = time.perf_counter(), time.process_time()
+            nid.detect(
+                box,
+                frame,
+                instances=FULL[0],
+                perturbations=MASKS,
+                executor=executor,
+                seed=number,
+                progress=False,
+            )
+            taken = time.perf_counter() - started[0], time.process_time() - started[1]
+            after = bare(model, rows, masks, FULL[0] // 2)
+            one[executor] = {
+                "clock": taken[0],
+                "processor": taken[1],
+                "floor_clock": before[0] + after[0],
+                "floor_processor": before[1] + after[1],
+            }
+        one["load"] = os.getloadavg()[0]
+        print(one, flush=True)
+        found.append(one)
+    return found
+
+
+def trained(name: str) -> tuple[nid.BlackBox, Any, Any] | None:
+    """Return a trained DeepFM of 39 fields, rows to explain, and typical rows; None where the data are not there."""
+    from benchmarks.lift.data import DataMissingError, Part, load
+    from benchmarks.lift.models import Shape, build
+    from benchmarks.lift.training import Fit, train
+
+    if name == "criteo":
+        try:
+            split = load("criteo", 0)
+        except DataMissingError as error:
+            print(error)
+            return None
+        schema, parts = split.schema, (split.train, split.valid)
+    else:
+        rng = np.random.default_rng(11)
+        planted = PlantedWorld(11, pairs=15, triples=2, bend=0.1)
+        schema = planted.schema
+        # Zipf-like ids, ten a field, so that there are rows enough to learn pairs from; the most frequent is the baseline.
+        share = 1.0 / np.arange(1, 11)
+        rows = rng.choice(10, size=(90_000, FIELDS), p=share / share.sum()).astype(np.float64)
+        frame = {field: rows[:, j].astype(np.int64) for j, field in enumerate(schema.names)}
+        logit = planted.function()(frame)
+        logit = 1.5 * (logit - logit.mean()) / logit.std() - 1.0
+        labels = (rng.random(len(rows)) < 1 / (1 + np.exp(-logit))).astype(np.float64)
+        parts = Part(rows[:75_000], labels[:75_000]), Part(rows[75_000:], labels[75_000:])
+    # What each log needs for the model to learn pairs, by validation log-loss.
+    shape, fit = {
+        "criteo": (Shape(hidden=(128, 64), dropout=0.2, init_std=0.01), Fit(decay=1e-5, epochs=6)),
+        "simulated": (Shape(hidden=(128, 64), dropout=0.0, init_std=0.1), Fit(rate=3e-3, decay=1e-5)),
+    }[name]
+    model = build("DeepFM", schema, seed=0, shape=shape)
+    train(model, *parts, fit, seed=0)
+    frames = [
+        {field: part.rows[:, j].astype(np.int64) for j, field in enumerate(schema.names)} for part in parts
+    ]
+    return nid.wrap(model, schema, output="probability"), frames[1], frames[0]
+
+
+def queries(name: str, seeds: int) -> dict[str, Any] | None:
+    """Return how many of the top 20 of full runs other runs have."""
+    given = trained(name)
+    if given is None:
+        return None
+    box, rows, background = given
+
+    def top(instances: Any, masks: int, seed: int) -> tuple[set[Any], dict[str, Any]]:
+        started = time.process_time()
+        report = nid.detect(
+            box,
+            rows,
+            background=background,
+            instances=instances,
+            perturbations=masks,
+            top_k=TOP,
+            seed=seed,
+            progress=False,
+        )
+        used = report.settings["instances_used"]
+        told = {"instances": used, "queries": used * masks, "processor": time.process_time() - started}
+        return set(report.top(TOP)), told
+
+    full = [top(*FULL, seed)[0] for seed in range(seeds)]
+    among = [len(a & b) for i, a in enumerate(full) for b in full[i + 1 :]]
+    print(name, "full runs among each other", among, flush=True)
+    runs = []
+    for instances, masks in FEWER:
+        for seed in range(seeds):
+            found, told = top(instances, masks, seed)
+            overlaps = [len(found & one) for one in full]
+            others = [overlap for at, overlap in enumerate(overlaps) if at != seed]
+            runs.append(
+                {"asked": instances, "masks": masks, "same": overlaps[seed], "others": others, **told}
+            )
+            print(name, runs[-1], flush=True)
+    return {"full_runs": among, "runs": runs}
+
+
+def one_width(detector: str, fields: int, instances: int) -> dict[str, Any]:
+    """Detect in a world of so many fields; called in a process of its own, whose peak memory is told."""
+    world = PlantedWorld(7, fields=fields, pairs=PLANTED, triples=0)
+    box = nid.wrap(world.function(), world.schema, output="logit")
+    rows = world.rows(instances)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    box.logits(rows)
+    single = time.process_time()
+    box.logits({name: np.resize(column, MASKS) for name, column in rows.items()})
+    single = time.process_time() - single
+    started = time.process_time()
+    report = nid.detect(
+        box,
+        rows,
+        baseline="oov",
+        detector=detector,
+        instances=instances,
+        perturbations=MASKS,
+        top_k=PLANTED,
+        executor="serial",
+        progress=False,
+    )
+    seconds = (time.process_time() - started) / instances
+    planted = {tuple(f"f{j}" for j in members) for members in world.planted()}
+    return {
+        "detector": detector,
+        "fields": fields,
+        "instances": instances,
+        "queries": report.settings["queries_per_instance"],
+        "seconds": seconds,
+        "model": single * report.settings["queries_per_instance"] / MASKS,
+        "found": len(planted & set(report.top(PLANTED))),
+        "megabytes": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024,
+    }
+
+
+def fields() -> list[dict[str, Any]]:
+    """Run every width in a process of its own."""
+    found = []
+    for detector, width, instances in WIDE:
+        command = [sys.executable, "-W", "ignore", "-m", "benchmarks.scale_detection", "--one"]
+        done = subprocess.run(  # noqa: S603 - this script
+            [*command, detector, str(width), str(instances)], check=True, capture_output=True, text=True
+        )
+        found.append(json.loads(done.stdout.splitlines()[-1]))
+        print(found[-1], flush=True)
+    return found
+
+
+def actors(rounds: int, instances: int = 400) -> list[dict[str, float]]:
+    """Time a detection by one actor and by two: the call of few instances is the start, what more take is the work."""
+    model, frame = source("DeepFM")
+    box = nid.wrap(model, nid.FeatureSchema.of(model))
+    box.logits(frame)
+    few = 32
+
+    def timed(executor: Any, count: int) -> tuple[float, Any]:
+        started = time.perf_counter()
+        report = nid.detect(box, frame, instances=count, executor=executor, progress=False)
+        return time.perf_counter() - started, report
+
+    RayExecutor(1).map(str, [])
+    timed(RayExecutor(1), few)
+    found = []
+    for _ in range(rounds):
+        one: dict[str, float] = {}
+        reports = []
+        for workers in (1, 2):
+            start, _ = timed(RayExecutor(workers), few)
+            whole, report = timed(RayExecutor(workers), instances)
+            one[f"start_{workers}"] = start
+            one[f"work_{workers}"] = (whole - start) / (instances - few)
+            reports.append(report)
+        serial, alone = timed("serial", instances)
+        one["serial"] = serial / instances
+        one["identical"] = float(reports[0] == reports[1] == alone)
+        one["load"] = os.getloadavg()[0]
+        print(one, flush=True)
+        found.append(one)
+    return found
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the cost of whole detections as a Markdown table."""
+    lines = [
+        "| executor | model alone, s | whole detect, s | clock: whole / model | processor: whole / model |",
+        "|---|---|---|---|---|",
+    ]
+    for executor in ("threads", "serial"):
+        runs = [r[executor] for r in result["cost"]]
+        middle = {key: np.median([r[key] for r in runs]) for key in ("floor_clock", "clock")}
+        ratios = [np.median([r[key] / r[f"floor_{key}"] for r in runs]) for key in ("clock", "processor")]
+        lines.append(
+            f"| `{executor}` | {middle['floor_clock']:.1f} | {middle['clock']:.1f} | {ratios[0]:.2f} | {ratios[1]:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def fewer(result: dict[str, Any]) -> str:
+    """Return what runs with fewer queries have of the full run's top 20 as a Markdown table."""
+    lines = [
+        "| log | instances x masks | queries / full | of the full run's top 20 | of another full run's |",
+        "|---|---|---|---|---|",
+    ]
+    for name, one in result["queries"].items():
+        if one is None:
+            continue
+        lines.append(f"| {name} | 1000 x 6000 | 1.00 | 20 | {np.mean(one['full_runs']):.1f} |")
+        for instances, masks in FEWER:
+            runs = [r for r in one["runs"] if (r["asked"], r["masks"]) == (instances, masks)]
+            share = np.mean([r["queries"] for r in runs]) / (FULL[0] * FULL[1])
+            same, others = np.mean([r["same"] for r in runs]), np.mean([r["others"] for r in runs])
+            used = f"{instances} x {masks}"
+            if instances == "auto":
+                used = f"`auto` ({', '.join(str(r['instances']) for r in runs)}) x {masks}"
+            lines.append(f"| {name} | {used} | {share:.2f} | {same:.1f} | {others:.1f} |")
+    return "\n".join(lines)
+
+
+def wide(result: dict[str, Any]) -> str:
+    """Return time and memory by the number of fields as a Markdown table."""
+    lines = [
+        "| fields | detector | queries | s an instance | of these the model | peak memory, MB | planted pairs found |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {r['fields']} | `{r['detector']}` | {r['queries']:,} | {r['seconds']:.2f} | {r['model']:.2f} | "
+        f"{r['megabytes']:,.0f} | {r['found']} of {PLANTED} |"
+        for r in sorted(result["fields"], key=lambda r: (r["fields"], r["detector"]))
+    ]
+    return "\n".join(lines)
+
+
+def workers(result: dict[str, Any]) -> str:
+    """Return one actor beside two as a Markdown table."""
+    runs = result["ray"]
+    lines = ["| | start, s | s an instance | one actor / this |", "|---|---|---|---|"]
+    for name, key, start in (
+        ("one process, no Ray", "serial", None),
+        ("one actor", "work_1", "start_1"),
+        ("two actors", "work_2", "start_2"),
+    ):
+        seconds = np.median([r[key] for r in runs])
+        ratio = np.median([r["work_1"] / r[key] for r in runs])
+        began = "-" if start is None else f"{np.median([r[start] for r in runs]):.1f}"
+        lines.append(f"| {name} | {began} | {seconds:.4f} | {ratio:.2f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run parts of the benchmark and keep the others' last results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--parts", nargs="*", default=["cost", "queries", "fields", "ray"])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--one", nargs=3, metavar=("DETECTOR", "FIELDS", "INSTANCES"))
+    parser.add_argument("--out", default="scale_detection")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    if arguments.one:
+        print(json.dumps(one_width(arguments.one[0], int(arguments.one[1]), int(arguments.one[2]))))
+        return
+    path = Path(RESULTS) / f"{arguments.out}.json"
+    result = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    for part in arguments.parts:
+        if part == "cost":
+            result["cost"] = cost(arguments.rounds)
+        elif part == "queries":
+            result["queries"] = {name: queries(name, arguments.seeds) for name in ("simulated", "criteo")}
+        elif part == "fields":
+            result["fields"] = fields()
+        elif part == "ray":
+            result["ray"] = actors(arguments.rounds)
+        write(arguments.out, {key: value for key, value in result.items() if key != "environment"})
+
+
+if __name__ == "__main__":
+    main()
