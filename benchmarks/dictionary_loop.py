@@ -1,0 +1,54 @@
+"""Crossing as the paper's code does it: a Python dictionary a set of fields, and a step of the loop a row.
+
+Written from a description of the published script: rows are a NumPy matrix of ids, dense fields binned; the key of a row is
+the tuple of its members; combinations are counted in a dictionary, those above the threshold are numbered in the order
+they were met, and a second loop looks every row up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+
+def cross_by_rows(
+    rows: npt.NDArray[np.float64], members: Sequence[Sequence[int]], threshold: float
+) -> npt.NDArray[np.int64]:
+    """Return ids of each set's combinations, shape (n, K), by the loop over NumPy rows."""
+    out = np.zeros((len(rows), len(members)), dtype=np.int64)
+    for k, columns in enumerate(members):
+        which = list(columns)
+        counts: dict[tuple[Any, ...], int] = {}
+        for row in rows:
+            key = tuple(row[which])
+            counts[key] = counts[key] + 1 if key in counts else 1
+        numbers: dict[tuple[Any, ...], int] = {}
+        for key, count in counts.items():
+            if count > threshold:
+                numbers[key] = len(numbers) + 1
+        out[:, k] = [numbers.get(tuple(row), 0) for row in rows[:, which]]
+    return out
+
+
+def cross_by_lists(
+    rows: npt.NDArray[np.float64], members: Sequence[Sequence[int]], threshold: float
+) -> npt.NDArray[np.int64]:
+    """Return the same by the fastest loop over rows we could write: keys zipped from lists of Python numbers."""
+    columns = [column.tolist() for column in rows.T]
+    out = np.zeros((len(rows), len(members)), dtype=np.int64)
+    for k, own in enumerate(members):
+        keys = list(zip(*(columns[i] for i in own), strict=True))
+        counts: dict[tuple[Any, ...], int] = {}
+        for key in keys:
+            counts[key] = counts.get(key, 0) + 1
+        numbers = {
+            key: i + 1 for i, key in enumerate(key for key, count in counts.items() if count > threshold)
+        }
+        out[:, k] = [numbers.get(key, 0) for key in keys]
+    return out
