@@ -42,7 +42,9 @@ def folder(tmp_path_factory):
             "served": names,
             "fallback": False,
             "impression": [f"i{i}" for i in range(len(units))],
-            "timestamp": pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(np.arange(len(units)), "min"),
+            "timestamp": pd.Timestamp("2026-01-01", tz="UTC")
+            + pd.to_timedelta(np.arange(len(units)), "min")
+            + pd.Timedelta(123456, "us"),
             "latency_ms": rng.gamma(4.0, 2.0, len(units)).astype(np.float32),
         }
     )
@@ -84,6 +86,30 @@ def test_fixed_only(folder):
     done = run(folder, "analyze", "{}/plan/design.yaml", *LOGS, "--fixed")
     assert done.exit_code == 0, done.output
     assert "Always valid" not in done.output
+
+
+def test_text_files_give_the_same_and_ids_in_them_stay_text(folder, tmp_path):
+    frame = pd.read_parquet(folder / "exposures.parquet")
+    frame["unit"] = "00" + frame["unit"]
+    frame["timestamp"] = frame["timestamp"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    frame.to_csv(tmp_path / "exposures.csv", index=False)
+    clicks = pd.read_parquet(folder / "clicks.parquet")
+    clicks.to_csv(tmp_path / "clicks.csv.gz", index=False)
+    logs = ("--exposures", str(tmp_path / "exposures.csv"), "--clicks", str(tmp_path / "clicks.csv.gz"))
+    results = []
+    for words in (LOGS, logs):
+        done = run(folder, "analyze", "{}/plan", *words, "--json", str(tmp_path / "result.json"))
+        assert done.exit_code == 0, done.output
+        results.append(Analysis.load(tmp_path / "result.json"))
+    fixed, other = (result.effect() for result in results)
+    assert fixed.relative == pytest.approx(other.relative, rel=1e-9)
+    assert fixed.relative_low == pytest.approx(other.relative_low, rel=1e-9)
+    assert results[0].units == results[1].units
+    assert results[0].last == results[1].last
+    frame.assign(timestamp="soon").to_csv(tmp_path / "exposures.csv", index=False)
+    done = run(folder, "analyze", "{}/plan", *logs)
+    assert done.exit_code == 2
+    assert "has times that are none" in done.output
 
 
 def test_a_sample_ratio_that_is_off_is_exit_status_three(folder, tmp_path):

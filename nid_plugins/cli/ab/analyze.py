@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nid_plugins.cli.ab.logs import read_log
 from nid_plugins.cli.ab.outputs import FAILED, check_outputs, output_options, tell
 from nid_plugins.cli.inputs import FILE, with_options
 
@@ -47,7 +48,7 @@ def analyze(
 ) -> None:
     """Read the result of the test planned in DESIGN: a file, or the folder it is kept in.
 
-    A LOG is a Parquet file, a folder of such, a pattern in quotes, or file.duckdb::table.
+    A LOG is a Parquet or CSV file, a folder of Parquet files, a pattern in quotes, or file.duckdb::table.
 
     The exit status is 0 when the result can be read, whatever it says; 3 when it cannot, since the sample ratio is not as
     planned; 2 for an error. With --json a script reads the decision itself: ship, stop, continue or invalid.
@@ -56,7 +57,9 @@ def analyze(
     from nid_plugins.experiment import analyze as read
 
     check_outputs(page, data)
-    result = read(Design.load(design), exposures, clicks, units=units, sequential=sequential)
+    plan = Design.load(design)
+    logs = [read_log(log, plan) for log in (exposures, clicks, units)]
+    result = read(plan, *logs[:2], units=logs[2], sequential=sequential)
     tell(result, page, data)
     if result.decision == "invalid":
         ctx.exit(FAILED)

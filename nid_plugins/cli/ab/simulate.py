@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nid_plugins.cli.ab.logs import read_log
 from nid_plugins.cli.ab.outputs import FAILED, check_outputs, output_options, tell
 from nid_plugins.cli.inputs import FILE, with_options
 
@@ -54,16 +55,17 @@ def simulate(
     """Run the test planned in DESIGN many times on past logs, with no difference between its variants.
 
     Each run deals the units of the logs out anew and tests the primary metric: the share of runs that find an effect is
-    the real false-positive rate. With --effect 0.02 it is how often an effect of 2 % would be found. A LOG is a Parquet file, a folder of such, a pattern in quotes, or file.duckdb::table.
+    the real false-positive rate. With --effect 0.02 it is how often an effect of 2 % would be found. A LOG is a Parquet or CSV file, a folder of Parquet
+    files, a pattern in quotes, or file.duckdb::table.
 
     The exit status is 0 when the rates are what the plan promises, 3 when they are not, 2 for an error.
     """
     from nid_plugins.experiment import Design, aa
 
     check_outputs(page, data)
-    result = aa(
-        Design.load(design), logs, clicks, units=units, runs=runs, looks=looks, seed=seed, effect=effect
-    )
+    plan = Design.load(design)
+    past, clicked, known = (read_log(log, plan) for log in (logs, clicks, units))
+    result = aa(plan, past, clicked, units=known, runs=runs, looks=looks, seed=seed, effect=effect)
     tell(result, page, data)
     if not result.passes:
         ctx.exit(FAILED)
