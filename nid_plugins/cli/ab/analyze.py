@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("analyze")
+@click.command("analyze", short_help="Read the result from exposures and clicks.")
 @click.argument("design", type=FILE)
 @click.option(
     "--exposures",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ENDINGS = (".csv", ".parquet")
 
 
-@click.command("assign")
+@click.command("assign", short_help="Say which variant each unit gets.")
 @click.argument("design", type=FILE)
 @click.argument("ids", type=FILE)
 @click.option("--column", metavar="COLUMN", help="Column of the ids.  [default: the design's unit]")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".gz")
 
 
-@click.command("design")
+@click.command("design", short_help="Write or check the plan, and say how large the test must be.")
 @click.argument("path", type=FILE)
 @click.option("--new", "name", metavar="NAME", help="Write a new plan of this name.")
 @click.option(

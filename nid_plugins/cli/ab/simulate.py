@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("simulate")
+@click.command("simulate", short_help="Run A/A tests, or tests of an effect, on past logs.")
 @click.argument("design", type=FILE)
 @click.option(
     "--logs",
