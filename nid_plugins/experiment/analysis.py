@@ -18,6 +18,7 @@ from nid_plugins.experiment.results import Analysis, Effect, Exclusion, Guardrai
 from nid_plugins.experiment.sample_ratio import check_sample_ratio
 from nid_plugins.experiment.sources import Warehouse
 from nid_plugins.experiment.tables import CLICK, Log, columns_needed, metrics_of, read_log
+from nid_plugins.experiment.timeline import timeline
 from nid_plugins.experiment.unit_sums import Covariates, unit_sums
 
 if TYPE_CHECKING:
@@ -65,7 +66,11 @@ def analyze(
         aggregates = effects.aggregates_of(sums.table, sums.columns)
         names = [variant.name for variant in design.variants]
         found = {m.name: quantiles(house, read.table, m, names) for m in metrics if m.kind == "quantile"}
-    measured, notes = effects.measure(design, aggregates, sums.columns, found)
+        measured, notes = effects.measure(design, aggregates, sums.columns, found)
+        primary = [m for m in measured if m.role == "primary"]
+        looks = []
+        if summary.first is not None and summary.last is not None:
+            looks = timeline(house, read.table, sums, design, primary, (summary.first, summary.last))
     ratio = check_sample_ratio(design, summary.units)
     fixed = effects.fixed_effects(design, aggregates, measured)
     always = effects.sequential_effects(design, measured) if sequential else []
@@ -96,6 +101,7 @@ def analyze(
         variant=decision.variant,
         reasons=decision.reasons,
         notes=(*notes, *_notes(summary, exclusions)),
+        timeline=tuple(looks),
     )
 
 

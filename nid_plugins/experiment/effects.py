@@ -158,7 +158,8 @@ def _fixed(design: Design, aggregates: Mapping[str, Any], m: Measured, level: fl
         return _normal(design, m, level)
     control = design.control.name
     try:
-        found = _test(m.columns, level).analyze(aggregates, control, m.variant)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = _test(m.columns, level).analyze(aggregates, control, m.variant)
     except (ArithmeticError, ValueError):  # no variance to divide by, or a ratio beyond all numbers
         return _effect(design, m, level, (math.nan, math.nan, math.nan), (math.nan, math.nan), "")
     kind = "ratio of sums per unit, delta method" if m.metric.kind == "ratio" else "mean over units"

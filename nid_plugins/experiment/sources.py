@@ -77,9 +77,16 @@ class Warehouse:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         if self.own:
             self.backend.disconnect()
+        whose = type(error).__module__.partition(".")[0]
+        if isinstance(error, Exception) and whose in {"ibis", "duckdb", "_duckdb", "pyarrow", "sqlglot"}:
+            raise FrameError(
+                "the database cannot compute what the analysis needs",
+                received=one_line(error)[:400],
+                hint=None if self.own else "Give it as files or frames; DuckDB then does the work",
+            ) from error
 
     def keep(self, table: Any) -> Any:
         """Return a table computed once, in our own DuckDB; others' warehouses are only read."""
@@ -158,9 +165,15 @@ class Warehouse:
                 return self._register(other.table(table, database=schema or None).to_pyarrow())
         self._attached += 1
         catalogue = f"nid_{self._attached}"
-        self.backend.attach(place, name=catalogue, read_only=True)
+        quoted = place.replace("'", "''")
+        self.backend.raw_sql(f"ATTACH '{quoted}' AS {catalogue} (READ_ONLY)")
         schema = schema or "main"
-        known = self.backend.list_tables(database=(catalogue, schema))
+        # Asked in SQL: Ibis' own listing goes by methods that newer releases of DuckDB lack.
+        rows = self.backend.con.execute(
+            "SELECT table_name FROM information_schema.tables WHERE table_catalog = ? AND table_schema = ?",
+            [catalogue, schema],
+        )
+        known = {row[0] for row in rows.fetchall()}
         if table not in known:
             raise FrameError(
                 f"there is no such table of the {what}",

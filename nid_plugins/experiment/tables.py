@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -127,10 +128,15 @@ def identifier(ibis: Any, table: Any, name: str, what: str) -> Any:
         return column.cast("string")
     if kind.is_floating():
         # pandas turns whole numbers into floats where some are missing.
-        whole = column.isnan() | ((column == column.floor()) & (column.abs() < 2.0**53))
-        bad = table.filter(~whole).limit(1).to_pyarrow().to_pylist()
+        clean = without_nan(ibis, table, column)
+        bad = (
+            table.filter((clean != clean.floor()) | (clean.abs() >= 2.0**53))
+            .limit(1)
+            .to_pyarrow()
+            .to_pylist()
+        )
         if not bad:
-            return ibis.ifelse(column.isnan(), ibis.null(), column).cast("int64").cast("string")
+            return clean.cast("int64").cast("string")
         raise _kind(name, what, f"{kind} with {bad[0][name]!r}", "text or whole numbers")
     if kind.is_null():
         return column.cast("string")
@@ -185,9 +191,24 @@ def number(ibis: Any, table: Any, name: str, what: str) -> Any:
     if not kind.is_numeric():
         raise _kind(name, what, str(kind), "numbers")
     if kind.is_floating():
-        column = column.cast("float64")
-        return ibis.ifelse(column.isnan(), ibis.null(), column)
+        return without_nan(ibis, table, column.cast("float64"))
     return column.cast("float64")
+
+
+def without_nan(ibis: Any, table: Any, column: Any) -> Any:
+    """Return a float column with NaN as null. Backends that do not know NaN have none."""
+    from ibis.expr.operations import IsNan
+
+    knows = ibis.get_backend(table).has_operation(IsNan)
+    return ibis.ifelse(column.isnan(), ibis.null(), column) if knows else column
+
+
+def is_infinite(ibis: Any, table: Any, column: Any) -> Any:
+    """Return the condition of infinite values. Where a backend has no word for it, they are beyond every number."""
+    from ibis.expr.operations import IsInf
+
+    knows = ibis.get_backend(table).has_operation(IsInf)
+    return (column.isinf() if knows else column.abs() > sys.float_info.max).fill_null(False)
 
 
 def _kind(name: str, what: str, received: str, expected: str, hint: str | None = None) -> FrameError:

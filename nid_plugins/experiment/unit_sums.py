@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nid_plugins.errors import FrameError
 from nid_plugins.experiment.metrics import IMPRESSIONS
 from nid_plugins.experiment.results import Exclusion
-from nid_plugins.experiment.tables import Log, identifier, missing, number, unit_column
+from nid_plugins.experiment.tables import (
+    CLICK,
+    Log,
+    columns_needed,
+    identifier,
+    is_infinite,
+    number,
+    unit_column,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from nid_plugins.experiment.design import Design
     from nid_plugins.experiment.metrics import Metric
@@ -19,6 +27,9 @@ if TYPE_CHECKING:
 
 MISSING_VALUES = "missing values"
 MISSING_COVARIATES = "missing covariates"
+
+
+Row: TypeAlias = "Callable[[Any], Any]"
 
 
 @dataclass(frozen=True)
@@ -52,11 +63,13 @@ class UnitSums:
         table: Ibis table with ``variant``, ``unit``, ``impressions``, ``fallbacks`` and the sums.
         columns: Of each metric, by its name; quantiles have none.
         exclusions: What was missing and what was done about it.
+        rows: Of each sum over impressions, by its name, a function from a table of them to the value a row adds.
     """
 
     table: Any
     columns: dict[str, Columns]
     exclusions: list[Exclusion]
+    rows: dict[str, Row]
 
 
 class Covariates:
@@ -154,13 +167,16 @@ def unit_sums(
     """
     ibis = house.ibis
     for metric in metrics:
-        for name in (metric.numerator, metric.denominator, metric.value):
-            if name is not None and name != IMPRESSIONS and name not in has:
-                raise missing(
-                    f"impressions, which {metric.name!r} needs,",
-                    name,
-                    impressions.rename(lambda n: n.removeprefix("value_")),
-                    f"a column {name!r} in the exposures or the clicks",
+        for name in columns_needed([metric]):
+            if name not in has:
+                raise FrameError(
+                    f"a column {metric.name!r} reads is nowhere",
+                    field=name,
+                    received=f"values {sorted(has)}",
+                    expected="a column of the exposures or of the clicks",
+                    hint="Pass the clicks"
+                    if name == CLICK
+                    else "Add it, or take the metric out of the design",
                 )
     summed = [m for m in metrics if m.kind != "quantile"]
     in_units = {m.name: covariates.of_units(m, has) for m in summed if m.covariate is not None}
@@ -170,45 +186,43 @@ def unit_sums(
         for name in (*(n for n in m.columns), m.covariate)
         if name is not None and name in has
     )
-    means, exclusions = _check_values(impressions, metrics, in_units, list(used))
-    sums: dict[str, Any] = {"impressions": impressions.count().cast("float64")}
+    means, exclusions = _check_values(ibis, impressions, metrics, in_units, list(used))
+    rows: dict[str, Row] = {"impressions": lambda _: ibis.literal(1.0)}
+    columns = {m.name: _sums_of(ibis, m, f"m{i}", means, in_units, rows) for i, m in enumerate(summed)}
+    sums = {name: row(impressions).sum() for name, row in rows.items() if name != "impressions"}
+    sums["impressions"] = impressions.count().cast("float64")
     sums["fallbacks"] = impressions.fallback.cast("int64").sum() if fallback else ibis.literal(0)
-    columns: dict[str, Columns] = {}
-    for i, metric in enumerate(summed):
-        columns[metric.name] = _sums_of(ibis, impressions, metric, f"m{i}", means, in_units, sums)
     table = impressions.group_by("variant", "unit").aggregate(**sums)
     for metric in summed:
         if in_units.get(metric.name):
-            table, filled = _join_units(table, metric, columns[metric.name], covariates)
+            table, filled = _join_units(house, table, metric, columns[metric.name], covariates)
             exclusions += filled
-    return UnitSums(house.keep(table), columns, exclusions)
+    return UnitSums(house.keep(table), columns, exclusions, rows)
 
 
 def _sums_of(
     ibis: Any,
-    table: Any,
     metric: Metric,
     prefix: str,
     means: dict[str, float],
     in_units: dict[str, bool],
-    sums: dict[str, Any],
+    rows: dict[str, Row],
 ) -> Columns:
-    """Add a metric's per-unit sums, and return their names."""
-    complete = _complete(table, metric)
+    """Add the row values of a metric's per-unit sums, and return the names of the sums."""
     top = metric.numerator if metric.kind == "ratio" else metric.value
-    sums[f"{prefix}_top"] = _sum(ibis, table, top, complete)
+    rows[f"{prefix}_top"] = _row(ibis, top, metric)
     below = None
     if metric.kind == "ratio":
         below = f"{prefix}_below"
-        sums[below] = _sum(ibis, table, metric.denominator, complete)
+        rows[below] = _row(ibis, metric.denominator, metric)
     if metric.covariate is None:
         return Columns(f"{prefix}_top", below)
-    if not in_units[metric.name]:
-        filled = table[Log.value(metric.covariate)].fill_null(means[metric.covariate])
-        sums[f"{prefix}_cov"] = filled.sum()
-        # A ratio's covariate is a rate as well: its sum over the unit's impressions.
-        return Columns(f"{prefix}_top", below, f"{prefix}_cov", "impressions" if below else None)
-    return Columns(f"{prefix}_top", below, f"{prefix}_cov", None)
+    if in_units[metric.name]:
+        return Columns(f"{prefix}_top", below, f"{prefix}_cov", None)
+    covariate, mean = metric.covariate, means[metric.covariate]
+    rows[f"{prefix}_cov"] = lambda table: _column(table, covariate).fill_null(mean)
+    # A ratio's covariate is a rate as well: its sum over the unit's impressions.
+    return Columns(f"{prefix}_top", below, f"{prefix}_cov", "impressions" if below else None)
 
 
 def _column(table: Any, name: str | None) -> Any:
@@ -225,18 +239,23 @@ def _complete(table: Any, metric: Metric) -> Any:
     return complete
 
 
-def _sum(ibis: Any, table: Any, name: str | None, complete: Any) -> Any:
-    value = ibis.literal(1.0) if name == IMPRESSIONS else _column(table, name)
-    return ibis.ifelse(complete, value, 0.0).sum()
+def _row(ibis: Any, name: str | None, metric: Metric) -> Row:
+    """Return what a row adds to a sum: nothing where anything the metric needs is missing."""
+
+    def value(table: Any) -> Any:
+        own = ibis.literal(1.0) if name == IMPRESSIONS else _column(table, name)
+        return ibis.ifelse(_complete(table, metric), own, 0.0)
+
+    return value
 
 
 def _check_values(
-    table: Any, metrics: Sequence[Metric], in_units: dict[str, bool], used: list[str]
+    ibis: Any, table: Any, metrics: Sequence[Metric], in_units: dict[str, bool], used: list[str]
 ) -> tuple[dict[str, float], list[Exclusion]]:
     """Return the means of covariates, and what is missing, in one query over the impressions."""
     wanted = {}
     for i, name in enumerate(used):
-        wanted[f"infinite{i}"] = _column(table, name).isinf().fill_null(False).cast("int64").sum()
+        wanted[f"infinite{i}"] = is_infinite(ibis, table, _column(table, name)).cast("int64").sum()
         wanted[f"mean{i}"] = _column(table, name).mean()
         wanted[f"null{i}"] = _column(table, name).isnull().cast("int64").sum()
     for i, metric in enumerate(metrics):
@@ -283,7 +302,7 @@ def _check_values(
 
 
 def _join_units(
-    table: Any, metric: Metric, columns: Columns, covariates: Covariates
+    house: Warehouse, table: Any, metric: Metric, columns: Columns, covariates: Covariates
 ) -> tuple[Any, list[Exclusion]]:
     """Return the units with a covariate of their own, its mean where a unit has none."""
     known = covariates.values(str(metric.covariate))
@@ -291,7 +310,7 @@ def _join_units(
     facts = both.aggregate(
         mean=both.covariate.mean(),
         lost=both.covariate.isnull().cast("int64").sum(),
-        infinite=both.covariate.isinf().fill_null(False).cast("int64").sum(),
+        infinite=is_infinite(house.ibis, both, both.covariate).cast("int64").sum(),
     )
     found = facts.to_pyarrow().to_pylist()[0]
     if found["mean"] is None or found["infinite"]:
