@@ -15,6 +15,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 import nid_plugins as nid
+from nid_plugins.errors import NidWarning
 
 EPOCHS, AFTER = 5, 2
 OPTIMISERS = {
@@ -161,6 +162,40 @@ def test_in_another_process(uninterrupted, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert_same(torch.load(out, weights_only=True), rest_of(whole, 2))
+
+
+def test_an_optimiser_that_takes_no_crosses_is_said_once_and_the_run_is_the_one_without(nets, log):
+    x, y = torch.from_numpy(log.rows[:600]).float(), torch.from_numpy(log.label[:600])
+
+    def run(injector=None):
+        torch.manual_seed(4)
+        model = nets.Matrix()
+        optimiser = torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=3)
+        if injector is not None:
+            injector.begin(model, optimiser)
+        losses = []
+
+        def closure():
+            optimiser.zero_grad()
+            loss = nn.functional.binary_cross_entropy(model(x).reshape(-1), y)
+            loss.backward()
+            return loss
+
+        for epoch in range(4):
+            losses.append(optimiser.step(closure).item())
+            if injector is not None:
+                assert not injector.epoch_end(epoch)
+        return losses, model
+
+    losses, model = run()
+    injector = injector_of(log, tower={"dim": 1, "train_projection": False})  # one parameter alone
+    with pytest.warns(NidWarning, match="could not be injected.*LBFGS takes no further parameters") as caught:
+        with_losses, with_model = run(injector)
+    assert len(caught) == 1
+    assert injector.core.status == "failed"
+    assert type(with_model) is nets.Matrix
+    assert with_losses == losses
+    assert_same(dict(with_model.state_dict()), dict(model.state_dict()))
 
 
 def main(path, epoch, out):
