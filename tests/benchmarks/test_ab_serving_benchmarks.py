@@ -7,16 +7,16 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import ab_end_to_end, ab_router
+from benchmarks import ab_end_to_end, ab_router, ab_traffic
 from benchmarks.common import RESULTS
 from nid_plugins.simulate import World
 
 
 def test_candidates_of_a_request_share_user_and_context_and_users_come_back(monkeypatch):
-    monkeypatch.setattr(ab_end_to_end, "TRAINING_ROWS", 3000)
-    monkeypatch.setattr(ab_end_to_end, "CHUNK", 1024)
+    monkeypatch.setattr(ab_traffic, "TRAINING_ROWS", 3000)
+    monkeypatch.setattr(ab_traffic, "CHUNK", 1024)
     world = World(seed=1)
-    chunks = list(ab_end_to_end.Traffic(world, 3000, 0).chunks())
+    chunks = list(ab_traffic.Traffic(world, 3000, 0).chunks())
     users = np.concatenate([user for _, user, _ in chunks])
     moments = np.concatenate([moment for _, _, moment in chunks])
     assert len(users) == len(moments) == 3000
@@ -24,8 +24,8 @@ def test_candidates_of_a_request_share_user_and_context_and_users_come_back(monk
     assert len(np.unique(users)) < 300
     profiles = {}
     for frame, user, _ in chunks:
-        slates = {name: values.reshape(len(user), ab_end_to_end.CANDIDATES) for name, values in frame.items()}
-        for name in (*ab_end_to_end.PROFILE, *ab_end_to_end.CONTEXT):
+        slates = {name: values.reshape(len(user), ab_traffic.CANDIDATES) for name, values in frame.items()}
+        for name in (*ab_traffic.PROFILE, *ab_traffic.CONTEXT):
             assert (slates[name] == slates[name][:, :1]).all()
         assert (slates["creative"] != slates["creative"][:, :1]).any()
         for u, segment, device in zip(user, slates["segment"][:, 0], slates["device"][:, 0], strict=True):
@@ -34,7 +34,7 @@ def test_candidates_of_a_request_share_user_and_context_and_users_come_back(monk
 
 
 def test_the_best_candidate_of_each_request_is_shown():
-    assert ab_end_to_end.best_of(np.array([0.1, 0.5, 0.2, 0.3, 0.4, 0.9, 0.1, 0.1, 0.1, 0.2])).tolist() == [
+    assert ab_traffic.best_of(np.array([0.1, 0.5, 0.2, 0.3, 0.4, 0.9, 0.1, 0.1, 0.1, 0.2])).tolist() == [
         1,
         5,
     ]
@@ -64,7 +64,7 @@ def test_faults_are_looked_for(monkeypatch, tmp_path, failing):
     ("name", "tables"),
     [
         ("ab_router", (ab_router.table, ab_router.faults)),
-        ("ab_end_to_end", (ab_end_to_end.table, ab_end_to_end.trap)),
+        ("ab_end_to_end", (ab_end_to_end.table, ab_end_to_end.trap, ab_end_to_end.repeats)),
     ],
 )
 def test_the_kept_results_make_tables(name, tables):
