@@ -144,19 +144,29 @@ def try_lock(descriptor: int) -> bool:
     Raises:
         UnsupportedError: The system has no file locks.
     """
-    try:
-        import fcntl
-    except ImportError as error:  # Windows
-        raise UnsupportedError(
-            "sinks need file locks",
-            received=str(error),
-            hint="Send events elsewhere with the hook nid_exposure",
-        ) from error
+    fcntl = need_locks()
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
+
+
+def need_locks() -> Any:
+    """Return the module ``fcntl``.
+
+    Raises:
+        UnsupportedError: The system has no file locks: Windows.
+    """
+    try:
+        import fcntl
+    except ImportError as error:
+        raise UnsupportedError(
+            "sinks need the file locks of a POSIX system",
+            received=str(error),
+            hint="Send events elsewhere with the hook nid_exposure",
+        ) from error
+    return fcntl
 
 
 def complete(data: bytes, path: Path) -> pa.Table:

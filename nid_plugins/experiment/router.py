@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import uuid
 from collections.abc import Mapping
@@ -260,7 +261,7 @@ def _wrapped(
     manager: PluginManager | None,
 ) -> list[BlackBox]:
     from nid_plugins.blackbox import wrap
-    from nid_plugins.plugins import get_manager, use_manager
+    from nid_plugins.plugins import use_manager
 
     known = set(inspect.signature(wrap).parameters) - {"model", "schema"}
     if not isinstance(options, Mapping) or not set(options) <= known:
@@ -270,7 +271,7 @@ def _wrapped(
             received=repr(options)[:80],
             expected=f"a mapping with some of {', '.join(sorted(known))}",
         )
-    with use_manager(manager or get_manager()):
+    with contextlib.nullcontext() if manager is None else use_manager(manager):
         return [model if isinstance(model, BlackBox) else wrap(model, schema, **options) for model in models]
 
 

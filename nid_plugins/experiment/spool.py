@@ -18,7 +18,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from nid_plugins.errors import NidWarning, SettingError
-from nid_plugins.experiment.ahead import SUFFIX, TEMPORARY, AheadFile, try_lock
+from nid_plugins.experiment.ahead import SUFFIX, TEMPORARY, AheadFile, need_locks, try_lock
 from nid_plugins.experiment.exposures import Exposures, import_arrow
 from nid_plugins.forks import renew_after_fork
 from nid_plugins.validation import one_line
@@ -53,11 +53,13 @@ class Spool(ABC):
     Raises:
         SettingError: An option is out of its domain.
         MissingExtraError: A package of the extra ``ab`` is not installed.
+        UnsupportedError: The system has no file locks.
         OSError: The folder cannot be made.
     """
 
     def __init__(self, folder: Path, *, rows: int, seconds: float, backlog: int) -> None:
         import_arrow()
+        need_locks()
         for name, value, low in (("rows", rows, 1), ("seconds", seconds, 1e-3), ("backlog", backlog, 0)):
             if isinstance(value, bool) or not isinstance(value, int | float) or not value >= low:
                 raise SettingError(

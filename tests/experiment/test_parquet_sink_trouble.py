@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sys
 import warnings
 
 import pytest
@@ -137,6 +138,12 @@ def test_parquet_that_cannot_be_written_stays_where_it_is_and_is_tried_again(
     assert len(parts(tmp_path)) == 1
     assert len(impressions(tmp_path)) == 10
     assert list((tmp_path / "_open").iterdir()) == []
+
+
+def test_a_system_without_file_locks_is_told(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with pytest.raises(nid.UnsupportedError, match="file locks"):
+        ParquetSink(tmp_path)
 
 
 LIMITED = """
