@@ -91,6 +91,13 @@ class Design(Shown):
         self._check_buckets()
         if self.namespace is not None:
             checks.instance(self.namespace, "namespace", Namespace)
+            if self.namespace.hash_version == 2 and self.namespace.name == self.seed:
+                raise SettingError(
+                    "who is in the namespace would decide the variant",
+                    field="namespace.name",
+                    received=repr(self.namespace.name),
+                    expected="another name than the seed of the hash",
+                )
         self._check_metrics()
         self._set("mde", checks.number(self.mde, "mde", "a relative change above 0, such as 0.01", low=0.0))
         self._set("alpha", checks.number(self.alpha, "alpha", "a rate between 0 and 1", low=0.0, high=1.0))

@@ -37,7 +37,17 @@ def growthbook_payload(design: Design) -> dict[str, Any]:
         "variations": [variant.name for variant in design.variants],
         "meta": [{"key": variant.name, "name": variant.name} for variant in design.variants],
     }
-    if design.namespace is not None:
-        rule["namespace"] = [design.namespace.name, design.namespace.start, design.namespace.stop]
+    namespace = design.namespace
+    if namespace is not None and namespace.hash_version == 1:
+        rule["namespace"] = [namespace.name, namespace.start, namespace.stop]
+    elif namespace is not None:
+        rule["filters"] = [
+            {
+                "seed": namespace.name,
+                "attribute": design.unit,
+                "hashVersion": 2,
+                "ranges": [[namespace.start, namespace.stop]],
+            }
+        ]
     feature = {"defaultValue": design.control.name, "rules": [rule]}
     return {"features": {design.name: feature}}

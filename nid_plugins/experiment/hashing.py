@@ -2,7 +2,7 @@
 
 Written from GrowthBook's public specification for its kits (docs.growthbook.io/lib/build-your-own): FNV-1a with 32 bits
 over the UTF-16 code units of the text, which for ASCII are its bytes. Version 2 is
-``fnv1a32(str(fnv1a32(seed + value))) % 10000 / 10000``; version 1, which namespaces use, is
+``fnv1a32(str(fnv1a32(seed + value))) % 10000 / 10000``; version 1, which GrowthBook's namespaces use, is
 ``fnv1a32(value + seed) % 1000 / 1000``.
 
 Ids outside ASCII: the JavaScript kit and the Python kit since 4.0 hash UTF-16 code units, and so does this. Kits that hash
@@ -83,7 +83,8 @@ def buckets_of(units: Units, seed: str, version: int = 2) -> npt.NDArray[np.floa
 
 def in_namespace(units: Units, namespace: Namespace) -> npt.NDArray[np.bool_]:
     """Return whether each unit is in the slice of a namespace, shape (n,)."""
-    steps = buckets_of(units, "__" + namespace.name, version=1)
+    first = namespace.hash_version == 1
+    steps = buckets_of(units, "__" + namespace.name if first else namespace.name, namespace.hash_version)
     return (steps >= namespace.start) & (steps < namespace.stop)
 
 

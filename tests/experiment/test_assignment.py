@@ -126,6 +126,16 @@ def test_namespace_knows_nothing_of_variants():
     assert stats.kstest(pvalues, "uniform").pvalue > 0.01
 
 
+def test_namespaces_of_version_2_know_nothing_of_each_other():
+    ids = IDS[:20_000]
+    inside = [in_namespace(ids, Namespace(f"space-{i}", 0.2, 0.7, hash_version=2)) for i in range(100)]
+    pvalues = [
+        stats.chi2_contingency(np.histogram2d(a, b, bins=2)[0], correction=False).pvalue
+        for a, b in itertools.pairwise(inside)
+    ]
+    assert stats.kstest(pvalues, "uniform").pvalue > 0.01
+
+
 def test_a_bad_id_is_named_with_the_design_s_unit():
     with pytest.raises(FrameError, match="field 'member'.*row 1") as caught:
         assign(Design("x", unit="member"), ["a", None])

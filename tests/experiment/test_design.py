@@ -82,6 +82,7 @@ def weights(*values):
         ({"coverage": True}, "coverage", "not a number"),
         ({"coverage": math.nan}, "coverage", "nan"),
         ({"namespace": "feed"}, "namespace", "Namespace"),
+        ({"namespace": Namespace("x", 0, 0.5, 2)}, "namespace.name", "another name than the seed"),
         ({"primary": "ctr"}, "primary", "Metric"),
         ({"primary": Metric.latency()}, "primary", "quantile cannot be the primary"),
         ({"metrics": (Metric.ctr(),)}, "metrics", "same name.*'ctr'"),
@@ -158,7 +159,15 @@ def test_slices_of_a_namespace(start, stop, field):
     assert caught.value.field == field
 
 
+@pytest.mark.parametrize("version", [0, 3, "2", True])
+def test_hash_versions_of_a_namespace(version):
+    with pytest.raises(SettingError) as caught:
+        Namespace("feed", 0.0, 0.5, version)
+    assert caught.value.field == "hash_version"
+
+
 def test_share_of_a_namespace():
+    assert Namespace("feed", 0.00005, 0.00015, 2).share == 0.0001
     assert Namespace("feed", 0.0, 1.0).share == 1.0
     assert Namespace("feed", 0.25, 0.5).share == 0.25
     assert Namespace("feed", 0.0005, 0.0015).share == 0.001

@@ -90,6 +90,8 @@ def test_two_hundred_thousand_ids():
             "d", variants=(Variant("x", 1e-4), Variant("y", 0.9999)), namespace=Namespace("n", 0.001, 0.002)
         ),
         Design("e", seed="another", namespace=Namespace("n", 0.5, 1.0)),
+        Design("g", namespace=Namespace("n", 0.25, 0.75, hash_version=2), coverage=0.9),
+        Design("h", seed="é", namespace=Namespace("😀", 0.9995, 1.0, hash_version=2)),
         Design("f", variants=(Variant("x", 1 / 3), Variant("y", 2 / 3)), coverage=0.1 + 0.2),
     ],
     ids=lambda design: design.name,
