@@ -7,9 +7,7 @@ import string
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-import jsonschema
 import pytest
-import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +18,9 @@ from nid_plugins.experiment.layout import schema
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+jsonschema = pytest.importorskip("jsonschema", reason="files of designs need the extra ab")
+yaml = pytest.importorskip("yaml", reason="files of designs need the extra ab")
 
 FULL = Design(
     "deepfm-crosses",

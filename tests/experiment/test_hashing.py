@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import polars as pl
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +12,8 @@ from nid_plugins import FrameError, SettingError
 from nid_plugins.experiment import bucket
 from nid_plugins.experiment.hashing import fnv1a32
 
+pa = pytest.importorskip("pyarrow")
+pl = pytest.importorskip("polars")
 gbhash = pytest.importorskip("growthbook.core").gbhash
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import dataclasses
 import warnings
 
-import ibis
 import numpy as np
 import pandas as pd
-import polars as pl
-import pyarrow as pa
 import pytest
 from scipy import stats
 
 from nid_plugins import FrameError, NidWarning, SettingError
 from nid_plugins.experiment import Design, Metric, Variant, size, size_of_effect
 from nid_plugins.experiment.past import Traffic
+
+pytest.importorskip("tea_tasting", reason="sizes need the extra ab")
+ibis = pytest.importorskip("ibis", reason="reading files and warehouses needs the extra ab")
+pa = pytest.importorskip("pyarrow")
+pl = pytest.importorskip("polars")
 
 TWO = (Variant("base", 0.5), Variant("crosses", 0.5))
 THREE = (Variant("base", 0.5), Variant("b", 0.3), Variant("c", 0.2))
