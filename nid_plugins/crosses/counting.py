@@ -12,6 +12,7 @@ memory holds, it counts the smaller keys, and a further pass the rest. The resul
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,27 +51,34 @@ class DirectCounter:
     Attributes:
         done: Whether :attr:`keys` is there.
         keys: Keys above the threshold, ascending, int64.
+        counts: The counters, as long as they are needed.
     """
 
     def __init__(self, space: int, threshold: float, rows: int) -> None:
         self.done = False
         self.keys: Int64Array = np.empty(0, dtype=np.int64)
         self._threshold = threshold
-        self._counts: npt.NDArray[np.integer] = np.zeros(space, dtype=counter_type(rows))
-        self._one = self._counts.dtype.type(1)
+        self.counts: npt.NDArray[np.integer] = np.zeros(space, dtype=counter_type(rows))
+        self._one = self.counts.dtype.type(1)
 
     def add(self, keys: Int64Array) -> None:
         """Count keys."""
-        np.add.at(self._counts, keys, self._one)
+        np.add.at(self.counts, keys, self._one)
+
+    def fresh(self) -> DirectCounter:
+        """Return a counter of the same keys that has counted nothing, for other rows."""
+        other = copy.copy(self)
+        other.counts = np.zeros_like(self.counts)
+        return other
 
     def merge(self, other: DirectCounter) -> None:
         """Add what another counter has counted of other rows."""
-        self._counts += other._counts
+        self.counts += other.counts
 
     def close(self) -> None:
         """End the pass."""
-        self.keys = np.flatnonzero(self._counts > self._threshold).astype(np.int64, copy=False)
-        self._counts = np.empty(0, dtype=np.int64)
+        self.keys = np.flatnonzero(self.counts > self._threshold).astype(np.int64, copy=False)
+        self.counts = np.empty(0, dtype=np.int64)
         self.done = True
 
 
@@ -85,6 +93,8 @@ class FilteredCounter:
     Attributes:
         done: Whether :attr:`keys` is there.
         keys: Keys above the threshold, ascending, int64.
+        counts: The counters, as long as they are needed.
+        table: Exact counts of what passed, in this pass.
         passed: Distinct keys that passed the filter, so far.
         leak: Share of the counters that are above the threshold: the probability that a rare key passes, by the hash.
     """
@@ -101,12 +111,12 @@ class FilteredCounter:
         counters = min(memory // (np.dtype(kind).itemsize + 1), 2 * int(useful), MOST_COUNTERS)
         bits = max(counters, FEWEST_COUNTERS).bit_length() - 1
         self._shift = np.uint64(64 - bits)
-        self._counts: npt.NDArray[np.integer] = np.zeros(2**bits, dtype=kind)
-        self._one = self._counts.dtype.type(1)
+        self.counts: npt.NDArray[np.integer] = np.zeros(2**bits, dtype=kind)
+        self._one = self.counts.dtype.type(1)
         self._frequent: npt.NDArray[np.bool_] | None = None
         self._most = max((memory - 2**bits) // _BYTES_A_KEY, LEAST_KEYS)
         self._low: int | None = None  # keys up to here are done
-        self._table = _Table(self._most)
+        self.table = _Table(self._most)
         self._found: list[Int64Array] = []
 
     def _hash(self, keys: Int64Array) -> npt.NDArray[np.int64]:
@@ -116,32 +126,39 @@ class FilteredCounter:
         """Count keys in this pass."""
         keys = np.ascontiguousarray(keys)
         if self._frequent is None:
-            np.add.at(self._counts, self._hash(keys), self._one)
+            np.add.at(self.counts, self._hash(keys), self._one)
             return
         keys = keys[self._frequent[self._hash(keys)]]
-        self._table.add(keys if self._low is None else keys[keys > self._low])
+        self.table.add(keys if self._low is None else keys[keys > self._low])
+
+    def fresh(self) -> FilteredCounter:
+        """Return a counter at the same pass that has counted nothing in it, for other rows."""
+        other = copy.copy(self)
+        other.counts = np.zeros_like(self.counts)
+        other.table = _Table(self._most)
+        return other
 
     def merge(self, other: FilteredCounter) -> None:
         """Add what another counter, at the same pass, has counted of other rows."""
         if self._frequent is None:
-            self._counts += other._counts
+            self.counts += other.counts
         else:
-            self._table.merge(other._table)
+            self.table.merge(other.table)
 
     def close(self) -> None:
         """End a pass."""
         if self._frequent is None:
-            self._frequent = self._counts > self._threshold
+            self._frequent = self.counts > self._threshold
             self.leak = float(self._frequent.mean())
-            self._counts = np.empty(0, dtype=np.int64)
+            self.counts = np.empty(0, dtype=np.int64)
             self.done = not self._frequent.any()
             return
-        self._table.settle()
-        self.passed += len(self._table.keys)
-        self._found.append(self._table.keys[self._table.counts > self._threshold])
-        self._low = self._table.high
+        self.table.settle()
+        self.passed += len(self.table.keys)
+        self._found.append(self.table.keys[self.table.counts > self._threshold])
+        self._low = self.table.high
         self.done = self._low is None
-        self._table = _Table(self._most)
+        self.table = _Table(self._most)
         if self.done:
             self.keys = np.concatenate(self._found)
             self._frequent = None

@@ -9,6 +9,7 @@ With memory for 2**18 counters a column that takes two passes, and the edges are
 
 from __future__ import annotations
 
+import copy
 import warnings
 
 import numpy as np
@@ -83,6 +84,12 @@ class QuantileCounter:
         else:
             place = digits.astype(np.int64)
         np.add.at(self.counts.reshape(-1), place, 1)
+
+    def fresh(self) -> QuantileCounter:
+        """Return a counter at the same pass that has counted nothing in it, for other rows."""
+        other = copy.copy(self)
+        other.counts = np.zeros_like(self.counts)
+        return other
 
     def merge(self, other: QuantileCounter) -> None:
         """Add what another counter, at the same pass, has counted in other rows."""
