@@ -18,6 +18,8 @@ WIDTH = 380
 """Of every drawing, in its own units; a page scales it to the room there is."""
 CELLS = 31
 """Width of an interval in a terminal."""
+POINTS = 5
+"""Places on the horizontal axis that a terminal shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,12 +229,16 @@ class Lines:
 
     def __rich__(self) -> Any:
         from rich.console import Group
+        from rich.table import Table as Grid
         from rich.text import Text
 
-        return Group(
-            Text(clean(self.title), style="bold"),
-            *(Text(line) for line in self.description.rstrip(".").split("; ")),
-        )
+        grid = Grid.grid(padding=(0, 2, 0, 0))
+        grid.add_row(Text(clean(self.x_title)), *(Text(clean(s.label), style="dim") for s in self.series))
+        last = len(self.x) - 1
+        for at in sorted({round(i * last / (POINTS - 1)) for i in range(POINTS)}):
+            words = (Interval("", *_bounds(s, at)).words(self.format) for s in self.series)
+            grid.add_row(Text(show(self.x[at]), style="dim"), *map(Text, words))
+        return Group(Text(clean(self.title), style="bold"), grid)
 
 
 def _bar(row: Interval, axis: Scale, reference: float) -> str:

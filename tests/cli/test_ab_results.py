@@ -91,7 +91,7 @@ def test_fixed_only(folder):
 def test_text_files_give_the_same_and_ids_in_them_stay_text(folder, tmp_path):
     frame = pd.read_parquet(folder / "exposures.parquet")
     frame["unit"] = "00" + frame["unit"]
-    frame["timestamp"] = frame["timestamp"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    frame["timestamp"] = frame["timestamp"].dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     frame.to_csv(tmp_path / "exposures.csv", index=False)
     clicks = pd.read_parquet(folder / "clicks.parquet")
     clicks.to_csv(tmp_path / "clicks.csv.gz", index=False)

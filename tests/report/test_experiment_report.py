@@ -174,6 +174,15 @@ def test_effects_over_time_are_drawn_where_they_are_known():
     assert ">2026-01-02</text>" in text
 
 
+def test_a_terminal_shows_some_of_the_looks():
+    text = printed(made.analysis(timeline=made.timeline()))
+    shown = text[text.index("cumulated over time") : text.index("Effects")]
+    assert line(shown, "always valid") == "always valid looked at once"
+    assert line(shown, "2026-01-02") == "2026-01-02 00:00+00:00 +3.20% (no interval) +3.20% [-4.80%, +11.20%]"
+    assert len(re.findall("2026-01-", shown)) == 5
+    assert line(shown, "2026-01-15").startswith("2026-01-15 00:00+00:00 +1.34% [-2.08%, +4.76%]")
+
+
 def test_the_page_of_a_result_opens_without_an_error(visit):
     window = visit(made.analysis().page().html())
     assert window.title == "A/B test deepfm-crosses"
