@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nid_plugins.crosses.row import RowLookup
+    from nid_plugins.detection.executors import Executor
     from nid_plugins.report import InteractionReport
 
 DEFAULT_CROSSES = 40
@@ -99,7 +100,13 @@ class CrossFeatures:
 
     @overload
     def transform(
-        self, frame: Any, *, out: str | Path, keep: str | Iterable[str] = ..., memory: int | str = ...
+        self,
+        frame: Any,
+        *,
+        out: str | Path,
+        keep: str | Iterable[str] = ...,
+        memory: int | str = ...,
+        executor: str | Executor | None = ...,
     ) -> Path: ...
 
     def transform(
@@ -109,6 +116,7 @@ class CrossFeatures:
         out: str | Path | None = None,
         keep: str | Iterable[str] = (),
         memory: int | str = "2GB",
+        executor: str | Executor | None = None,
     ) -> npt.NDArray[np.int32] | Path:
         """Return the cross ids of a frame, or write those of files.
 
@@ -120,7 +128,9 @@ class CrossFeatures:
                 these or, of large ones, for about 4 million rows each, in their order. It is there when all of it is
                 written; a call that was cut off is taken up by the same call.
             keep: With ``out``, columns to write too, before the ids, or ``"all"``.
-            memory: Bytes for rows of files on their way, or text such as ``"2GB"``.
+            memory: Bytes for rows of files on their way, or text such as ``"2GB"``; in each process.
+            executor: With ``out``, who writes the parts: ``"processes"`` or ``"ray"``, whose workers must see the files and
+                the folder at the same paths. None: this process.
 
         Returns:
             Shape (n, K), int32: 0 for a combination that is rare, unseen or missing a member, else 1 .. V. With
@@ -137,7 +147,7 @@ class CrossFeatures:
 
             if out is None:
                 return ids_of_files(self, frame, memory)
-            return transform_files(self, frame, out, keep=keep, memory=memory)
+            return transform_files(self, frame, out, keep=keep, memory=memory, executor=executor)
         if out is not None:
             raise SettingError(
                 "only ids of files are written to files",
@@ -247,6 +257,7 @@ def fit_crosses(
     bins: int = 100,
     min_count: float | None = None,
     memory: int | str = "2GB",
+    executor: str | Executor | None = None,
 ) -> CrossFeatures:
     """Fit cross features on training rows: bins of dense fields and the vocabulary of each cross.
 
@@ -263,6 +274,8 @@ def fit_crosses(
         bins: Most bins of a dense field.
         min_count: A combination is kept when it occurs more than this many times. None: 1e-4 of the rows, at least 2.
         memory: Bytes for counting rows in files, or text such as ``"2GB"``: with less it takes more passes.
+        executor: Who counts rows in files: ``"processes"`` or ``"ray"``, whose workers must see the files at the same
+            paths and take that memory each. None: this process. The crosses are the same.
 
     Returns:
         The crosses, best ranked first. One whose combinations are all too rare is passed over for the next in rank.
@@ -285,7 +298,7 @@ def fit_crosses(
     if is_paths(train):
         from nid_plugins.crosses.out_of_core import FileFit
 
-        fit = FileFit(train, schema, bins=bins, min_count=min_count, memory=memory)
+        fit = FileFit(train, schema, bins=bins, min_count=min_count, memory=memory, executor=executor)
         made, passed_over = fit.crosses(ranked, wanted)
         report_shortfall(len(made), wanted, len(ranked), passed_over, fit.threshold)
         return CrossFeatures(schema, made, fit.edges)

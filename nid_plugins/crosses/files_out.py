@@ -17,6 +17,7 @@ from nid_plugins.crosses.file_columns import FileColumns
 from nid_plugins.crosses.out_of_core import memory_of
 from nid_plugins.crosses.passes import batch_rows
 from nid_plugins.crosses.sources import ParquetSource
+from nid_plugins.crosses.spread import PartWriter, placed, remote_executor
 from nid_plugins.errors import ArtefactError, SettingError
 from nid_plugins.paths import as_path
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from nid_plugins.crosses.features import CrossFeatures
     from nid_plugins.crosses.sources import Batch, Fragment
+    from nid_plugins.detection.executors import Executor
 
 MANIFEST = "_manifest.json"
 _ROW_GROUP = 2**20
@@ -32,7 +34,13 @@ _COMPRESSION = {"compression": "zstd", "compression_level": 1}
 
 
 def transform_files(
-    crosses: CrossFeatures, paths: Any, out: str | Path, *, keep: str | Iterable[str], memory: int | str
+    crosses: CrossFeatures,
+    paths: Any,
+    out: str | Path,
+    *,
+    keep: str | Iterable[str],
+    memory: int | str,
+    executor: str | Executor | None = None,
 ) -> Path:
     """Write the cross ids of files; see :meth:`nid_plugins.CrossFeatures.transform`.
 
@@ -46,19 +54,19 @@ def transform_files(
     out = as_path(out, "a folder")
     source = ParquetSource(paths)
     _check_place(out, paths)
-    compiled = CompiledCrosses(crosses)
-    source.require(compiled.fields)
+    spread = remote_executor(executor)
+    source.require(CompiledCrosses(crosses).fields)
     kept = _kept(keep, source, crosses)
     fragments = source.fragments()
     manifest = _manifest(crosses, source, fragments, kept)
     try:
         working = _working_folder(out, manifest)
-        for number, fragment in enumerate(fragments):
-            target = working / part_name(number)
-            if not target.exists():
-                write_part(crosses, compiled, source, fragment, target, kept=kept, memory=size)
-        if not fragments:
-            write_part(crosses, compiled, source, None, working / part_name(0), kept=kept, memory=size)
+        writer = PartWriter(crosses, source, working.absolute(), kept, size)
+        parts = list(enumerate(map(placed, fragments) if fragments else [None]))
+        for _ in map(writer, parts) if spread is None else spread.map(writer, parts):
+            pass
+        for left in working.glob(".part-*.tmp"):  # of workers that were killed
+            left.unlink()
         working.replace(out)
     except OSError as error:
         raise _not_written(out, error) from error

@@ -19,6 +19,7 @@ from nid_plugins.crosses.passes import CrossTask, EdgesTask, FieldTask, counters
 from nid_plugins.crosses.radix import QuantileCounter
 from nid_plugins.crosses.ranking import cross_name
 from nid_plugins.crosses.sources import ParquetSource
+from nid_plugins.crosses.spread import remote_executor
 from nid_plugins.crosses.vocabulary import Cross, check_min_count
 from nid_plugins.errors import FrameError, SettingError
 from nid_plugins.schema import SparseField
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from nid_plugins.crosses.counting import DirectCounter
     from nid_plugins.crosses.passes import Task
+    from nid_plugins.detection.executors import Executor
     from nid_plugins.schema import FeatureSchema
 
 DEFAULT_MEMORY = "2GB"
@@ -62,6 +64,7 @@ class FileFit:
         bins: Most bins of a dense field.
         min_count: See :func:`~nid_plugins.crosses.vocabulary.check_min_count`.
         memory: Bytes for batches and counters; what Python, Arrow and the result take is beside it.
+        executor: Whose workers count, with as much memory each; None or one without workers: this process.
 
     Attributes:
         threshold: What a combination's count must exceed.
@@ -76,9 +79,17 @@ class FileFit:
     """
 
     def __init__(
-        self, paths: Any, schema: FeatureSchema, *, bins: int, min_count: float | None, memory: int | str
+        self,
+        paths: Any,
+        schema: FeatureSchema,
+        *,
+        bins: int,
+        min_count: float | None,
+        memory: int | str,
+        executor: str | Executor | None = None,
     ) -> None:
         size = memory_of(memory)
+        self._executor = remote_executor(executor)
         self._batch, self._counting = size // 4, size * 3 // 4
         self._source = ParquetSource(paths, "training files")
         if not self._source.rows:
@@ -154,6 +165,7 @@ class FileFit:
             bins=self._fast,
             members=self._members,
             passed=self._passed,
+            executor=self._executor,
         )
         return [task.keys() for task in tasks]
 
@@ -182,7 +194,7 @@ class FileFit:
         ]
         self._note([(task.columns[0], task.counter) for task in field_tasks])
         tasks: list[Task] = [*field_tasks, *edge_tasks]
-        run(tasks, self._source, self._schema, self._batch, passed=self._passed)
+        run(tasks, self._source, self._schema, self._batch, passed=self._passed, executor=self._executor)
         for edge_task in edge_tasks:
             (name,) = edge_task.columns
             self.edges[name] = edge_task.counter.edges(name)

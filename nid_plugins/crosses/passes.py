@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from nid_plugins.crosses.counting import DirectCounter, FilteredCounter, counter_type
 from nid_plugins.crosses.file_columns import FileColumns
+from nid_plugins.crosses.spread import PassWorker, one_pass
 from nid_plugins.schema import DenseField
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from nid_plugins.crosses.keys import Int64Array
     from nid_plugins.crosses.radix import QuantileCounter
     from nid_plugins.crosses.sources import ParquetSource
+    from nid_plugins.detection.executors import Executor
     from nid_plugins.schema import FeatureSchema
 
 SMALLEST_BATCH, LARGEST_BATCH = 2**10, 2**17
@@ -41,6 +43,9 @@ class Task(Protocol):
     def add(self, rows: FileColumns) -> None:
         """Count a batch in this pass."""
 
+    def merge(self, counter: Any) -> None:
+        """Add what another counter has counted of other rows in this pass."""
+
     def close(self) -> None:
         """End a pass."""
 
@@ -59,6 +64,7 @@ def run(
     bins: Mapping[str, FastBins] | None = None,
     members: Mapping[str, MemberCodes] | None = None,
     passed: Callable[[], object] = lambda: None,
+    executor: Executor | None = None,
 ) -> None:
     """Pass over the files until every task has ended.
 
@@ -70,16 +76,22 @@ def run(
         bins: Bins of dense fields, where they are known.
         members: Codes of the members, where they are known.
         passed: Called after each pass.
+        executor: Whose workers share a pass out among them; each takes as much memory as one process would.
 
     Raises:
         FrameError: A file is damaged or does not fit the schema.
     """
     while waiting := [task for task in tasks if not task.done]:
         columns = sorted({name for task in waiting for name in task.columns}, key=schema.index_of)
-        for batch in source.batches(columns, batch_rows(memory, len(columns))):
-            rows = FileColumns(batch, schema, known_only=True, bins=bins, members=members)
-            for task in waiting:
-                task.add(rows)
+        size = batch_rows(memory, len(columns))
+        if executor is not None:
+            worker = PassWorker(waiting, source, schema, columns, size, bins, members)
+            one_pass(executor, worker, waiting, source)
+        else:
+            for batch in source.batches(columns, size):
+                rows = FileColumns(batch, schema, known_only=True, bins=bins, members=members)
+                for task in waiting:
+                    task.add(rows)
         for task in waiting:
             task.close()
         passed()
@@ -108,6 +120,10 @@ class FieldTask:
         known = ids >= 0
         self.counter.add(ids if known.all() else ids[known])
 
+    def merge(self, counter: Any) -> None:
+        """Add what another counter has counted of other rows in this pass."""
+        self.counter.merge(counter)
+
     def close(self) -> None:
         """End a pass."""
         self.counter.close()
@@ -133,6 +149,10 @@ class EdgesTask:
     def add(self, rows: FileColumns) -> None:
         """Count a batch in this pass."""
         self.counter.add(rows.values(self.columns[0]))
+
+    def merge(self, counter: Any) -> None:
+        """Add what another counter has counted of other rows in this pass."""
+        self.counter.merge(counter)
 
     def close(self) -> None:
         """End a pass."""
@@ -166,6 +186,10 @@ class CrossTask:
             known = np.logical_and.reduce([own > 0 for own in codes])
             codes = [own[known] for own in codes]
         self.counter.add(self.code.numbers(codes))
+
+    def merge(self, counter: Any) -> None:
+        """Add what another counter has counted of other rows in this pass."""
+        self.counter.merge(counter)
 
     def close(self) -> None:
         """End a pass."""

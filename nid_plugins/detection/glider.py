@@ -69,7 +69,7 @@ def detect(
         candidates: Sets tried per instance, for ``prune="gain"``.
         executor: ``"threads"`` (explainers are fitted while the model is queried) or ``"serial"``; ``"processes"`` (joblib)
             or ``"ray"``, whose workers hold a model each, for models that can be pickled. Same result. An executor object
-            says how many workers, e.g. ``nid.detection.RayExecutor(8)``.
+            says how many workers, e.g. ``RayExecutor(8)`` of :mod:`nid_plugins.detection`.
         memory: Most bytes of perturbed rows made at once, p float64 each, by every process: a number, or text such as
             ``"512MB"``. What the model makes of a batch of them comes on top. No influence on the result, but for what
             a model's batch size has on its rounding.

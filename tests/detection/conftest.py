@@ -77,12 +77,3 @@ def plugin():
     finally:
         for name in names:
             manager.unregister(name)
-
-
-@pytest.fixture(scope="session")
-def ray():
-    """A real Ray of this machine, two CPUs, started once."""
-    ray = pytest.importorskip("ray", reason="the optional package ray is not installed")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield ray
-    ray.shutdown()
