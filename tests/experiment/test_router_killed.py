@@ -73,3 +73,48 @@ def test_every_request_that_was_answered_is_on_the_disk_once(tmp_path, python, l
     ParquetSink(tmp_path).close()
     assert sorted(read_exposures(tmp_path)["impression"].to_pylist()) == sorted(logged)
     assert list((tmp_path / "_open").iterdir()) == []
+
+
+FORKING = """
+import os, sys
+import numpy as np
+import nid_plugins as nid
+from nid_plugins.experiment import Design, ParquetSink, Router
+
+schema = nid.FeatureSchema([nid.SparseField("site", 50)])
+box = nid.wrap(lambda columns: np.full(len(columns["site"]), 0.5), schema, output="probability")
+router = Router(Design("exp"), {"control": box, "treatment": box}, sinks=[ParquetSink(sys.argv[1])], limit_ms=10_000)
+
+def serve(who):
+    for number in range(5):
+        names = [f"{who}-{number}-{i}" for i in range(16)]
+        answer = router.predict({"site": np.arange(16)}, [f"u{i}" for i in range(16)], impressions=names)
+        assert not answer.fallback.any()
+
+serve("before")  # with a thread and an open file that the children do not have
+children = []
+for child in range(2):
+    pid = os.fork()
+    if pid == 0:
+        serve(f"child{child}")
+        router.close()
+        os._exit(0)
+    children.append(pid)
+serve("after")
+assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children] == [0, 0]
+router.close()
+"""
+
+
+def test_a_server_may_fork_after_the_router_was_made_and_used(tmp_path, python):
+    process = python(FORKING, tmp_path)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    expected = [
+        f"{who}-{number}-{i}"
+        for who in ("before", "child0", "child1", "after")
+        for number in range(5)
+        for i in range(16)
+    ]
+    assert sorted(read_exposures(tmp_path)["impression"].to_pylist()) == sorted(expected)
+    assert list((tmp_path / "_open").iterdir()) == []
