@@ -162,7 +162,12 @@ def _scores(
     function: Callable[[Any], Any], features: Features, on: Masks, rng: np.random.Generator, start: int
 ) -> Floats:
     """Return the checked scores of one batch, shape (n, columns)."""
-    batch = features.batch(on, rng)
+    try:
+        batch = features.batch(on, rng)
+    except NidError:
+        raise
+    except Exception as error:
+        raise PluginError(f"the domain raised {type(error).__name__} in batch: {error}") from error
     if len(batch) != len(on):
         raise PluginError(
             "the domain made a batch of another size", received=len(batch), expected=f"{len(on)} instances"
