@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 DAY = 86_400_000_000
 """Microseconds."""
+HUGE = 1e100
+"""Values whose squares could leave the numbers of a computer."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,10 @@ def read_past(logs: Any, unit: str, metric: Metric, covariate: str | None, times
         array = numeric_column(name, columns_of({name: source[name]})[name])
         if len(array) != len(codes):
             raise FrameError("columns differ in length", field=name, received=len(array), expected=len(codes))
-        bad = np.flatnonzero(~np.isfinite(array))
+        bad = np.flatnonzero(~(np.abs(array) < HUGE))  # NaN is not either
         if len(bad):
             raise FrameError(
-                "the logs hold values that are not finite",
+                "the logs hold values that are not finite, or huge",
                 field=name,
                 received=f"{array[bad[0]]} at row {bad[0]} ({len(bad):,} such rows)",
                 expected="finite numbers",

@@ -23,13 +23,15 @@ from nid_plugins.experiment import checks
 from nid_plugins.experiment.design import Design
 from nid_plugins.experiment.past import Traffic, read_past
 from nid_plugins.experiment.sizes import Sizing
-from nid_plugins.experiment.spread import Spread, windows
+from nid_plugins.experiment.spread import Spread, solved, windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 LONGEST = 3_650
 """Days after which an experiment is said never to end."""
+MOST = 10**12
+"""More units than there will ever be."""
 LEAST = 4
 """Units of two variants together below which nothing is compared."""
 FEW = 30
@@ -120,6 +122,10 @@ def size_of_effect(
     plan = _Plan(design, logs, units_per_day, covariate, timestamp)
     if days is not None:
         days = checks.whole(days, "days", "whole days from 1", low=1)
+        if days > LONGEST:
+            raise SettingError(
+                "out of its domain", field="days", received="more days", expected=f"at most {LONGEST:,}"
+            )
         if plan.traffic is None:
             raise SettingError(
                 "how many units a day has is unknown",
@@ -129,6 +135,10 @@ def size_of_effect(
         units = math.floor(plan.design.reach * plan.traffic.units(days))
     elif units is not None:
         units = checks.whole(units, "units", "units from 1", low=1)
+        if units > MOST:
+            raise SettingError(
+                "out of its domain", field="units", received="more units", expected=f"at most {MOST:,}"
+            )
         days = plan.days_for(units)
     per_variant = plan.per_variant(units or 0, up=False)
     if min(per_variant.values()) < 2:
@@ -277,11 +287,11 @@ class _Plan:
                 share, spread, covariate=covariate, rel_effect_size=self.design.mde, n_obs=LEAST
             )
             moments = spread.aggregates()
-            (least,) = test.solve_power_from_aggregates(moments, "power")
+            least = solved(test, moments, "power")
             if least.power >= self.design.power:  # which its search for the number does not foresee
                 needed = max(needed, LEAST / pair, 2.0 / min(share, self.design.shares[0]))
                 continue
-            (found,) = test.solve_power_from_aggregates(moments, "n_obs")
+            found = solved(test, moments, "n_obs")
             needed = max(needed, found.n_obs / pair)
         return math.ceil(needed)
 
@@ -291,7 +301,7 @@ class _Plan:
         for share in sorted(set(self.design.shares[1:])):
             pair = math.floor(units * (share + self.design.shares[0]))
             test = self._test(share, spread, covariate=covariate, n_obs=max(pair, LEAST))
-            (found,) = test.solve_power_from_aggregates(spread.aggregates(), "rel_effect_size")
+            found = solved(test, spread.aggregates(), "rel_effect_size")
             largest = max(largest, float(found.rel_effect_size))
         return largest
 

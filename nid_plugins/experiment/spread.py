@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nid_plugins.errors import SettingError
 from nid_plugins.experiment.metrics import IMPRESSIONS
 
 if TYPE_CHECKING:
@@ -122,3 +123,20 @@ def windows(past: Past, metric: Metric, covariate: str | None) -> Iterator[Sprea
         seen = sums if rows.all() else sums[rows > 0]
         cov = np.cov(seen, rowvar=False) if len(seen) > 1 else np.full((len(columns),) * 2, math.nan)
         yield Spread(len(seen), seen.mean(axis=0), cov, ratio)
+
+
+def solved(test: Any, moments: Any, wanted: str) -> Any:
+    """Return what tea-tasting finds for one parameter of a test's power.
+
+    Raises:
+        SettingError: The options leave the numbers of a computer.
+    """
+    try:
+        (found,) = test.solve_power_from_aggregates(moments, wanted)
+    except (ArithmeticError, RuntimeError, ValueError) as error:
+        raise SettingError(
+            "no size for such numbers", received=str(error)[:200], hint="Check mde, alpha, power and units"
+        ) from error
+    if not math.isfinite(getattr(found, wanted)):
+        raise SettingError("no size for such numbers", hint="Check mde, alpha, power and units")
+    return found
