@@ -58,9 +58,9 @@ def size_section(sizing: Sizing) -> Section:
     """Return how many units and days are needed, with and without the covariate."""
     columns = [Column("what"), numbers("without covariate")]
     rows: list[list[object]] = [
-        ["units needed", f"{sizing.units:,}"],
+        ["units", f"{sizing.units:,}"],
         *_per_variant(sizing),
-        ["days needed", sizing.days],
+        ["days", sizing.days],
         ["smallest change found", f"{sizing.mde:.2%}"],
         ["variance of a unit, relative", f"{sizing.variance:.4g}"],
     ]

@@ -126,14 +126,14 @@ def test_a_plan_says_who_gets_what_and_how_large_it_must_be():
     text = printed(made.design(sizing=made.sizing("base_prediction")))
     assert line(text, "base control") == "base control 50.00% 20.00% shop.models:base"
     assert line(text, "ctr primary").startswith("ctr primary sum of click")
-    assert line(text, "units needed") == "units needed 100,000 64,000"
+    assert line(text, "units 100") == "units 100,000 64,000"
     assert line(text, "of these crosses") == "of these crosses 50,000 32,000"
-    assert line(text, "days needed") == "days needed 11 7"
+    assert line(text, "days 11") == "days 11 7"
     assert line(text, "variance saved by it") == "variance saved by it 36.0%"
     assert line(text, "namespace") == "namespace ranking, 0 to 0.4"
     without = printed(made.design(sizing=made.sizing()))
-    assert line(without, "units needed") == "units needed 100,000"
-    assert "units needed" not in printed(made.design())
+    assert line(without, "units 100") == "units 100,000"
+    assert "Size of the experiment" not in printed(made.design())
 
 
 def test_a_a_runs_say_whether_the_tests_keep_their_promise():
