@@ -82,7 +82,7 @@ def test_a_plan_is_checked_and_left_alone(tmp_path, log):
     before = path.read_bytes()
     done = run(path, "--logs", log.with_suffix(".csv"), "--units-per-day", 50_000)
     assert done.exit_code == 0, done.output
-    assert f"{size(Design('x', mde=0.1), log).units:,}" in done.output
+    assert f"{size(Design('x', mde=0.1), log, units_per_day=50_000).units:,}" in done.output
     assert path.read_bytes() == before
 
 
