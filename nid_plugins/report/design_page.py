@@ -35,7 +35,13 @@ def plan(design: Design) -> list[Section]:
 def settings(design: Design) -> Facts:
     """Return the settings of a plan that are single values."""
     namespace = design.namespace
-    slice_ = None if namespace is None else f"{namespace.name}, {namespace.start:g} to {namespace.stop:g}"
+    slice_ = (
+        None
+        if namespace is None
+        else (
+            f"{namespace.name}, {namespace.start:g} to {namespace.stop:g}, hash version {namespace.hash_version}"
+        )
+    )
     return Facts(
         "",
         [

@@ -130,7 +130,7 @@ def test_a_plan_says_who_gets_what_and_how_large_it_must_be():
     assert line(text, "of these crosses") == "of these crosses 50,000 32,000"
     assert line(text, "days 11") == "days 11 7"
     assert line(text, "variance saved by it") == "variance saved by it 36.0%"
-    assert line(text, "namespace") == "namespace ranking, 0 to 0.4"
+    assert line(text, "namespace") == "namespace ranking, 0 to 0.4, hash version 1"
     without = printed(made.design(sizing=made.sizing()))
     assert line(without, "units 100") == "units 100,000"
     assert "Size of the experiment" not in printed(made.design())
