@@ -224,14 +224,14 @@ class _Frames(Features):
         for name in self.labels:
             own, kind = row[name], pool[name].dtype
             if isinstance(kind, pd.CategoricalDtype):
-                own = own.astype(kind)
-                if own.isna().any() and not row[name].isna().any():
+                if not own.dropna().isin(kind.categories).all():
                     raise FrameError(
                         "not a category of the background",
                         field=name,
                         received=repr(row[name].iloc[0]),
                         expected=f"one of {list(kind.categories)[:20]}",
                     )
+                own = own.astype(kind)
             self._columns[name] = pd.concat([own, pool[name]], ignore_index=True).array
         self._size = 1 + len(pool)
         self._values = [str(row[name].iloc[0]) for name in self.labels]
