@@ -105,6 +105,13 @@ def analyze(
     )
 
 
+def _seconds(moments: Any) -> Floats:
+    """Return moments in seconds, with fractions, NaN for what is missing."""
+    exact = np.asarray(moments, dtype="datetime64[us]")
+    seconds: Floats = np.where(np.isnat(exact), np.nan, exact.astype(np.int64) / 1e6)
+    return seconds
+
+
 def need_tea_tasting() -> None:
     """Check that the statistics are installed.
 
@@ -324,7 +331,7 @@ def primary_sums(design: Design, logs: Any, clicks: Any, units: Any) -> PrimaryS
         names = sums.columns[metric.name].names
         table = sums.table
         if "timestamp" in log.keys:
-            first = kept.group_by("unit").aggregate(first=kept.timestamp.min().epoch_seconds())
+            first = kept.group_by("unit").aggregate(first=kept.timestamp.min())
             table = table.left_join(first, "unit").drop("unit_right")
         found = table.order_by("unit").to_pyarrow()
     ones = np.ones(len(found))
@@ -333,6 +340,6 @@ def primary_sums(design: Design, logs: Any, clicks: Any, units: Any) -> PrimaryS
         found["unit"].to_pylist(),
         np.column_stack(columns).astype(np.float64),
         len(names) > 2,
-        found["first"].to_numpy().astype(np.float64) if "first" in found.column_names else None,
+        _seconds(found["first"].to_numpy()) if "first" in found.column_names else None,
         int(found["impressions"].to_numpy().sum()),
     )
