@@ -82,6 +82,10 @@ class CrossFeatures:
     def __len__(self) -> int:
         return len(self.crosses)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # What row() has prepared is prepared again where it is wanted: it is large, and holds functions.
+        return {name: value for name, value in self.__dict__.items() if name != "row"}
+
     def __repr__(self) -> str:
         return f"CrossFeatures({len(self)} crosses, {sum(self.vocabulary_sizes)} combinations: {list(self.names)})"
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nid_plugins.crosses.keys import INVALID, Int64Array, sparse_ids
+from nid_plugins.errors import FrameError
 from nid_plugins.frames import check_matrix, numeric_column
 from nid_plugins.schema import DenseField, FeatureSchema, SparseField
 
@@ -73,7 +74,7 @@ class FileColumns:
     def values(self, name: str) -> npt.NDArray[np.floating[Any]]:
         """Return the values of a dense field, shape (n,), NaN where missing; see :meth:`ids`."""
         array = self._batch.column(name)
-        values = array if array.dtype == np.float32 else numeric_column(name, array)
+        values = array if array.dtype == np.float32 else self._numbers(name, array)
         if np.isinf(values).any():
             self._check(values, self._schema[name])
         return values
@@ -87,9 +88,21 @@ class FileColumns:
             if not self._known_only:
                 known = (array >= 0) & (array < field.cardinality)
                 return np.where(known, array, 0).astype(np.int64) + np.where(known, 0, INVALID)
-        values = numeric_column(field.name, array)
+        values = self._numbers(field.name, array)
         self._check(values, field)
         return sparse_ids(values, field.cardinality)
+
+    def _numbers(self, name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        try:
+            return numeric_column(name, array)
+        except FrameError as error:
+            raise FrameError(
+                f"{error.problem} in the rows of {self._batch.where}",
+                field=name,
+                received=error.received,
+                expected=error.expected,
+                hint=error.hint,
+            ) from None
 
     def _check(self, values: npt.NDArray[np.floating[Any]], field: SparseField | DenseField) -> None:
         check_matrix(
