@@ -56,15 +56,15 @@ def simulated(seed: int) -> tuple[Rows, Recipe]:
         rate=3e-3,
         decay=4e-3,
         decay_linear=0.0,
-        rate_cross=1e-2,
+        rate_cross=6e-3,
         decay_cross=5e-5,
         batch=512,
         epochs=30,
         patience=4,
     )
-    options = {"bins": 10, "tower": {"hidden": (64, 32)}}
+    options = {"bins": 10, "max_crosses": 16, "tower": {"hidden": (128, 64)}}
     recipe = Recipe(
-        Shape(8, (128, 64), 0.0, 0.05), fit, after=5, options=options, rate=fit.rate_cross / fit.rate
+        Shape(8, (128, 64), 0.0, 0.05), fit, after=1, options=options, rate=fit.rate_cross / fit.rate
     )
     return Rows(log.schema, *parts), recipe
 

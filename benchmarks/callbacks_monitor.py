@@ -3,8 +3,8 @@
 *Rise*: a DeepFM of DeepCTR-Torch and a plain MLP are trained on simulated logs (17 fields, five planted pairs, two planted
 triples) by a loop of our own, and looked at after every epoch without a limit of time, so that each check has the same 64
 instances: which share of the planted pairs is in the top 5, 10 and 20? *Overhead*: the DeepFM is trained by
-DeepCTR-Torch's own ``fit``, unmonitored and with the callback at several budgets in turn, screening included; the clock
-counts seconds of processor time on one thread, that of the core the clock on the wall.
+DeepCTR-Torch's own ``fit`` with the callback at several budgets, screening included, and an unmonitored twin beside it: the
+two take turns epoch by epoch. The clock counts seconds of processor time on one thread, and so does the core's.
 
 The number of epochs and the learning rate were set on another log (seed 100).
 
@@ -34,6 +34,7 @@ import nid_plugins as nid
 from benchmarks.callbacks_figure import FIGURE, draw
 from benchmarks.common import RESULTS, environment, write
 from benchmarks.planted_ctr import build, penalty
+from nid_plugins.callbacks import InteractionMonitor as Core
 from nid_plugins.cli.frameworks.base import Recipe
 from nid_plugins.cli.frameworks.torch_fitting import TorchFitting
 from nid_plugins.metrics import auc
@@ -125,51 +126,92 @@ def finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def fitted(seed: int, epochs: int, rows: int, budget: float | None) -> dict[str, Any]:
-    """Train the DeepFM by its own ``fit``, monitored where there is a budget, and return times and checks."""
-    from nid_deepctr_torch.callbacks import InteractionMonitor
+class Fitted:
+    """A DeepFM that its own ``fit`` trains, an epoch a call, monitored where there is a budget.
 
-    train, valid = parts(seed, rows)
-    model, _ = build("DeepFM", train.schema, seed)
-    model.compile(torch.optim.Adam(model.parameters(), lr=RATE), "binary_crossentropy")
-    callbacks = []
-    if budget is not None:
-        options: dict[str, Any] = {"background": train.frame, "budget": budget, "seed": seed}
-        callbacks.append(InteractionMonitor(rows=valid.frame, labels=valid.label, **options))
-    x, y = dict(train.frame), train.label.astype(np.float32)
-    start = time.process_time()
-    with contextlib.redirect_stdout(io.StringIO()):
-        model.fit(x, y, batch_size=BATCH, epochs=epochs, verbose=0, callbacks=callbacks)
-    seconds = time.process_time() - start
-    if not callbacks:
-        return {"budget": None, "seconds": seconds}
-    core = callbacks[0].core
-    return {
-        "budget": budget,
-        "seconds": seconds,
-        "share": core.share,
-        "checks": len(core.history),
-        "put_off": core.put_off,
-        "instances": [check.instances for check in core.history],
-        "screened": sum(bool(check.gains) for check in core.history),
-        "recall": recalls(core.history[-1].ranking, train) if core.history else [0.0] * len(TOPS),
-    }
+    Args:
+        seed: Of the log and the model.
+        rows: Of the log.
+        budget: Of the monitor; None: there is none.
+    """
+
+    def __init__(self, seed: int, rows: int, budget: float | None) -> None:
+        from nid_deepctr_torch.callbacks import InteractionMonitor
+
+        train, valid = parts(seed, rows)
+        self._log, self._random = train, torch.Generator().manual_seed(seed).get_state()
+        self._model, _ = build("DeepFM", train.schema, seed)
+        self._model.compile(torch.optim.Adam(self._model.parameters(), lr=RATE), "binary_crossentropy")
+        self._xy = dict(train.frame), train.label.astype(np.float32)
+        self.seconds: list[float] = []
+        self.spent: list[float] = []
+        self.monitors = []
+        if budget is not None:
+            # Both by one clock, so that the account can be held against what was measured.
+            core = Core(
+                rows=valid.frame,
+                labels=valid.label,
+                background=train.frame,
+                budget=budget,
+                seed=seed,
+                clock=time.process_time,
+            )
+            self.monitors.append(InteractionMonitor(core=core))
+
+    def epoch(self, number: int) -> None:
+        """Train an epoch, and take its time."""
+        torch.set_rng_state(self._random)
+        x, y = self._xy
+        start = time.process_time()
+        with contextlib.redirect_stdout(io.StringIO()):
+            self._model.fit(
+                x,
+                y,
+                batch_size=BATCH,
+                initial_epoch=number,
+                epochs=number + 1,
+                verbose=0,
+                callbacks=list(self.monitors),
+            )
+        self.seconds.append(time.process_time() - start)
+        self.spent.append(self.monitors[0].core.spent if self.monitors else 0.0)
+        self._random = torch.get_rng_state()
+
+    def found(self) -> dict[str, Any]:
+        """Return times and checks."""
+        core = self.monitors[0].core
+        return {
+            "seconds": sum(self.seconds),
+            "spent": core.spent,
+            "share": core.share,
+            "checks": len(core.history),
+            "put_off": core.put_off,
+            "instances": [check.instances for check in core.history],
+            "screened": sum(bool(check.gains) for check in core.history),
+            "recall": recalls(core.history[-1].ranking, self._log) if core.history else [0.0] * len(TOPS),
+        }
 
 
 def overhead(seed: int, epochs: int, rows: int, rounds: int) -> list[dict[str, Any]]:
-    """Return every monitored run with its time over that of the unmonitored run of its round."""
-    kinds: list[float | None] = [None, *BUDGETS]
+    """Return every monitored run with its time over that of its unmonitored twin.
+
+    The two take turns epoch by epoch, so that what else the machine does slows both, and begin in turn.
+    """
+    Fitted(seed, rows, BUDGETS[0]).epoch(0)  # imports, and what else the first training of a process takes
     runs: list[dict[str, Any]] = []
     for number in range(rounds):
-        turn = number % len(kinds)
-        found = [fitted(seed, epochs, rows, budget) for budget in kinds[turn:] + kinds[:turn]]
-        plain = next(run["seconds"] for run in found if run["budget"] is None)
-        runs += [
-            {**run, "round": number, "unmonitored": plain, "ratio": run["seconds"] / plain}
-            for run in found
-            if run["budget"] is not None
-        ]
-        print(f"round {number}: unmonitored {plain:.1f} s", flush=True)
+        for budget in BUDGETS:
+            plain, watched = Fitted(seed, rows, None), Fitted(seed, rows, budget)
+            for epoch in range(epochs):
+                for twin in (plain, watched) if (number + epoch) % 2 else (watched, plain):
+                    twin.epoch(epoch)
+            found, unmonitored = watched.found(), sum(plain.seconds)
+            run = {"budget": budget, "round": number, "unmonitored": unmonitored, **found}
+            run["ratio"] = found["seconds"] / unmonitored
+            trained = np.array(watched.seconds) - np.diff(watched.spent, prepend=0.0)
+            run["rest"] = (trained / plain.seconds).tolist()
+            runs.append(run)
+            print(f"round {number}, {budget:.0%}: {run['ratio']:.3f}, account {run['share']:.3f}", flush=True)
     return runs
 
 
@@ -209,6 +251,7 @@ def costs(result: dict[str, Any]) -> str:
         "its range",
         "core's account",
         "its largest",
+        "rest of an epoch / unmonitored",
         "checks",
         "put off",
         "instances a check",
@@ -219,12 +262,14 @@ def costs(result: dict[str, Any]) -> str:
         mine = [r for r in result["overhead"] if r["budget"] == budget]
         ratios, shares = [r["ratio"] for r in mine], [r["share"] for r in mine]
         instances = [n for r in mine for n in r["instances"]]
+        rest = [ratio for r in mine for ratio in r["rest"]]
         cells = [
             f"{budget:.0%}",
             f"{np.median(ratios):.3f}",
             f"{min(ratios):.3f} to {max(ratios):.3f}",
             f"{np.median(shares):.1%}",
             f"{max(shares):.1%}",
+            "{:.3f} ({:.3f} to {:.3f})".format(*median(rest)),
             f"{np.median([r['checks'] for r in mine]):.0f} of {result['epochs_timed']}",
             f"{np.median([r['put_off'] for r in mine]):.0f}",
             f"{np.median(instances):.0f}",
@@ -232,6 +277,15 @@ def costs(result: dict[str, Any]) -> str:
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def median(values: list[float]) -> tuple[float, float, float]:
+    """Return the median with its 95 % interval by order statistics, which a few disturbed epochs do not move."""
+    ordered = np.sort(values)
+    n = len(ordered)
+    away = int(np.ceil(0.98 * np.sqrt(n)))  # 1.96 * sqrt(n) / 2 places
+    low, high = max((n - 1) // 2 - away, 0), min(n // 2 + away, n - 1)
+    return float(np.median(ordered)), float(ordered[low]), float(ordered[high])
 
 
 def main() -> None:

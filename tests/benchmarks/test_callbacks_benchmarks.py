@@ -36,6 +36,7 @@ def test_costs_are_medians_and_extremes_over_rounds():
         {
             "budget": 0.05,
             "ratio": ratio,
+            "rest": [ratio - 0.04, ratio - 0.02],
             "share": share,
             "checks": checks,
             "put_off": 1,
@@ -46,7 +47,17 @@ def test_costs_are_medians_and_extremes_over_rounds():
     ]
     runs += [{**run, "budget": budget} for run in runs for budget in (0.10, 0.20)]
     line = callbacks_monitor.costs({"overhead": runs, "epochs_timed": 20}).splitlines()[2]
-    assert line == "| 5% | 1.040 | 1.020 to 1.100 | 4.0% | 5.0% | 4 of 20 | 1 | 8 | 0.40 |"
+    assert (
+        line
+        == "| 5% | 1.040 | 1.020 to 1.100 | 4.0% | 5.0% | 1.010 (0.980 to 1.080) | 4 of 20 | 1 | 8 | 0.40 |"
+    )
+
+
+def test_a_median_and_its_interval_are_not_moved_by_a_few():
+    values = [1.0] * 98 + [50.0, -50.0]
+    assert callbacks_monitor.median(values) == (1.0, 1.0, 1.0)
+    middle, low, high = callbacks_monitor.median(list(range(100)))
+    assert (middle, low, high) == (49.5, 39.0, 60.0)
 
 
 def test_the_figure_is_what_the_results_give():
