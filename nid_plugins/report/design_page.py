@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from nid_plugins.report.content import Block, Column, Facts, Paragraph, Section, Table, numbers
 from nid_plugins.report.page import Page
-from nid_plugins.report.values import Mark
 
 if TYPE_CHECKING:
     from nid_plugins.experiment.design import Design
@@ -128,7 +127,7 @@ def _metrics(design: Design) -> Table:
         Column("covariate"),
         Column("margin"),
     ]
-    rows: list[list[object]] = [[design.primary.name, Mark("primary", "good"), *_read(design.primary), None]]
+    rows: list[list[object]] = [[design.primary.name, "primary", *_read(design.primary), None]]
     rows += [[m.name, "secondary", *_read(m), None] for m in design.metrics]
     rows += [
         [g.name, "guardrail", *_read(g.metric), f"{g.margin:.1%}, {WAYS[g.worse]}"] for g in design.guardrails
