@@ -16,13 +16,13 @@ GOOD, BAD = ["good", "great", "funny", "clever"], ["bad", "dull", "boring", "clu
 rng = np.random.default_rng(0)
 
 
-def review():
+def review() -> tuple[str, bool]:
     """Return a sentence and whether it praises."""
     good, negated = rng.random(2) < 0.5
     words = ["the", rng.choice(["film", "plot", "cast"]), rng.choice(["was", "seemed"])]
     words += ["not"] if negated else []
     words += [rng.choice(GOOD if good else BAD), rng.choice(["", "on the whole", "in the end"])]
-    return " ".join(words), good != negated
+    return " ".join(words), bool(good != negated)
 
 
 texts, praise = zip(*(review() for _ in range(2000)), strict=True)
