@@ -36,9 +36,6 @@ SLICE = 200_000
 ENGINE_ROWS, ENGINE_CROSSES = 2_000_000, 40
 SMALL_MEMORY = "128MB"
 SINGLE_ROWS = 5_000
-DAY = 4_000_000_000
-CORES = 32  # of a machine, in the plan
-USE = 0.7  # share of a core's time left for this, in the plan
 
 
 def step(name: str, folder: Path, **options: Any) -> dict[str, Any]:
@@ -88,12 +85,13 @@ def fit(folder: Path, memory: str) -> dict[str, Any]:
         name: {"leak": one.leak, "passed": one.passed, "kept": len(one.keys)}
         for name, one in files.filters.items()
     }
+    by_id = np.array([int(cross.keys.sum() % 2**31) for cross in made])
     return {
         "passes": files.passes,
         "combinations": sum(crosses.vocabulary_sizes),
         "passed_over": len(rare),
         "filters": filters,
-        "digest": int(sum(int(np.bitwise_xor.reduce(cross.keys)) for cross in made)),
+        "digest": int(by_id @ np.arange(1, len(by_id) + 1)),
     }
 
 
@@ -125,6 +123,38 @@ def in_memory(folder: Path) -> dict[str, Any]:
     same += [np.array_equal(saved.edges[name], edges) for name, edges in crosses.edges.items()]
     same += [np.array_equal(saved.transform(folder / "log"), ids)]
     return {"fit_s": middle - start, "transform_s": end - middle, "identical": bool(all(same))}
+
+
+def bare(folder: Path) -> dict[str, Any]:
+    """Time what fit and transform cannot do without: reading the columns of their passes, and writing the ids."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from nid_plugins.crosses import CrossFeatures
+    from nid_plugins.crosses.files_out import COMPRESSION
+    from nid_plugins.crosses.passes import LARGEST_BATCH
+    from nid_plugins.crosses.sources import ParquetSource
+
+    crosses = CrossFeatures.load(folder / "crosses")
+    source = ParquetSource(folder / "log")
+    members = sorted({name for cross in crosses.crosses for name in cross.fields})
+    ids = crosses.transform(folder / "log")
+    times = []
+    for columns in (members, sorted(crosses.edges)):
+        start = time.process_time()
+        for batch in source.batches(columns, LARGEST_BATCH):
+            for name in columns:
+                batch.column(name)
+        times.append(time.process_time() - start)
+    arrays = [pa.array(np.ascontiguousarray(column)) for column in ids.T]
+    start = time.process_time()
+    pq.write_table(pa.table(arrays, names=list(crosses.names)), folder / "bare.parquet", **COMPRESSION)
+    writing = time.process_time() - start
+    return {
+        "rows": len(ids),
+        "fit_us_a_row": (2 * times[0] + times[1]) / len(ids) * 1e6,
+        "transform_us_a_row": (times[0] + writing) / len(ids) * 1e6,
+    }
 
 
 def loop(folder: Path) -> dict[str, Any]:
@@ -229,9 +259,18 @@ def single(folder: Path) -> dict[str, Any]:
 
 def log(folder: Path, rows: int) -> dict[str, Any]:
     """Write the log."""
-    from benchmarks.scale_log import write_log
+    import pyarrow.parquet as pq
 
-    return {"bytes": write_log(folder / "log", rows)}
+    from benchmarks.scale_log import SCHEMA, write_log
+
+    size = write_log(folder / "log", rows)
+    meta = pq.read_metadata(min((folder / "log").iterdir()))
+    group = meta.row_group(0)
+    sizes = {
+        group.column(i).path_in_schema: group.column(i).total_compressed_size for i in range(len(SCHEMA))
+    }
+    dense = sum(sizes[field.name] for field in SCHEMA.dense)
+    return {"bytes": size, "dense_share": dense / sum(sizes.values())}
 
 
 def scale(folder: Path, millions: int) -> dict[str, Any]:
@@ -239,9 +278,14 @@ def scale(folder: Path, millions: int) -> dict[str, Any]:
     rows = millions * 1_000_000
     print(f"{millions} million rows", flush=True)
     written = step("log", folder, rows=rows)
-    found: dict[str, Any] = {"rows": rows, "log_bytes": written["bytes"]}
+    found: dict[str, Any] = {
+        "rows": rows,
+        "log_bytes": written["bytes"],
+        "dense_share": written["dense_share"],
+    }
     found["fit"] = step("fit", folder, memory="2GB")
     found["transform"] = step("transform", folder)
+    found["ids_bytes"] = found["transform"]["bytes"]
     return found
 
 
@@ -265,6 +309,7 @@ def main() -> None:
             result["sizes"].append(scale(folder, millions))
             if len(result["sizes"]) == 1:
                 result["in_memory"] = step("in-memory", folder)
+                result["bare"] = step("bare", folder)
                 result["loop"] = step("loop", folder)
                 result["row"] = step("single", folder)
             if millions == 10:
@@ -291,6 +336,7 @@ def run_step(options: argparse.Namespace) -> None:
         "fit": lambda: fit(folder, options.memory),
         "transform": lambda: transform(folder),
         "in-memory": lambda: in_memory(folder),
+        "bare": lambda: bare(folder),
         "loop": lambda: loop(folder),
         "engine": lambda: engine(folder, options.engine),
         "single": lambda: single(folder),

@@ -17,7 +17,10 @@ from pathlib import Path
 from benchmarks.common import RESULTS
 
 ROOT = Path(__file__).parent.parent
-HOMES = {f"lift_{name}": "lift.pooled" for name in ("amazon", "criteo", "deepctr_amazon", "deepctr_criteo")}
+HOMES = {
+    **{f"lift_{name}": "lift.pooled" for name in ("amazon", "criteo", "deepctr_amazon", "deepctr_criteo")},
+    "scale_crosses": "scale_crosses_tables",
+}
 """Modules of the results that are not named like theirs."""
 BLOCK = re.compile(r"(<!-- (?P<name>[a-z0-9_.]+) -->\n).*?(\n<!-- end (?P=name) -->)", re.DOTALL)
 

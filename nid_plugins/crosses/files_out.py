@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "_manifest.json"
 _ROW_GROUP = 2**20
-_COMPRESSION = {"compression": "zstd", "compression_level": 1}
+COMPRESSION = {"compression": "zstd", "compression_level": 1}
 
 
 def transform_files(
@@ -136,12 +136,12 @@ def write_part(
                 schema = pa.schema([*own, *fields])
                 arrays = [*(batch.table.column(name) for name in kept), *(pa.array(one) for one in ids)]
                 if writer is None:
-                    writer = pq.ParquetWriter(temporary, schema, **_COMPRESSION)
+                    writer = pq.ParquetWriter(temporary, schema, **COMPRESSION)
                 waiting.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
                 if sum(map(len, waiting)) >= _ROW_GROUP or sum(w.nbytes for w in waiting) > memory // 4:
                     flush()
             if writer is None:
-                writer = pq.ParquetWriter(temporary, pa.schema(fields), **_COMPRESSION)
+                writer = pq.ParquetWriter(temporary, pa.schema(fields), **COMPRESSION)
             flush()
         finally:
             if writer is not None:
