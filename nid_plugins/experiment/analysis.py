@@ -100,7 +100,7 @@ def analyze(
         decision=decision.decision,
         variant=decision.variant,
         reasons=decision.reasons,
-        notes=(*notes, *_notes(summary, exclusions)),
+        notes=(*house.notes, *notes, *_notes(summary, exclusions)),
         timeline=tuple(looks),
     )
 

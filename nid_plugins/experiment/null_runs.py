@@ -89,25 +89,35 @@ def aa(
         order = np.argsort(log.arrival, kind="stable")
     blocks = Blocks.of(log.columns[order], min(looks, len(log.units)))
     plain = replace(design, coverage=1.0, namespace=None)
-    ids = _take(log.ids, order)
+    units_of = Rebucketed(plain, _take(log.ids, order))
     tally = Tally(plain, covariate=log.covariate, effect=effect)
     for first in range(0, runs, BATCH):
         seeds = [f"{design.seed}/aa/{seed}/{run}" for run in range(first, min(runs, first + BATCH))]
-        tally.add(blocks, np.stack([assigned_with(plain, ids, s) for s in seeds]))
+        tally.add(blocks, np.stack([units_of.variants(s) for s in seeds]))
     return tally.result(design, len(log.units), log.impressions, looks=blocks.looks)
 
 
-def assigned_with(design: Design, ids: Units, seed: str) -> npt.NDArray[np.int32]:
-    """Return what :func:`nid_plugins.experiment.assign` does with another seed, for ids that have been read.
+class Rebucketed:
+    """Ids put into variants again and again, as :func:`nid_plugins.experiment.assign` does with another seed each time.
 
     Coverage and namespace are taken as whole: every unit gets a variant.
-    """
-    from nid_plugins.experiment.hashing import buckets_of
-    from nid_plugins.experiment.variants import ranges_of
 
-    starts = [start for start, _ in ranges_of(design.weights, 1.0)]
-    # The last range ends at 1 but for rounding, and no bucket is as high as that.
-    return (np.searchsorted(starts, buckets_of(ids, seed), side="right") - 1).astype(np.int32)
+    Args:
+        design: Gives the weights.
+        ids: The ids, read.
+    """
+
+    def __init__(self, design: Design, ids: Units) -> None:
+        from nid_plugins.experiment.rehashing import Repeated
+        from nid_plugins.experiment.variants import ranges_of
+
+        # The last range ends at 1 but for rounding, and no bucket is as high as that.
+        self._starts = [start for start, _ in ranges_of(design.weights, 1.0)]
+        self._hash = Repeated(ids)
+
+    def variants(self, seed: str) -> npt.NDArray[np.int32]:
+        """Return the variant of each unit under a seed, shape (n,)."""
+        return (np.searchsorted(self._starts, self._hash.buckets(seed), side="right") - 1).astype(np.int32)
 
 
 def _take(ids: Units, order: npt.NDArray[np.int64]) -> Units:
@@ -156,7 +166,7 @@ class Blocks:
         """Return the moments of each variant at each look.
 
         Args:
-            variants: Variant of each unit in each run, shape (runs, units).
+            variants: Variant of each unit in each run, shape (runs, units); none is outside.
             count: Number of variants.
 
         Returns:
@@ -166,12 +176,16 @@ class Blocks:
         places = _places(self.units, looks, size)
         m = len(self.shift)
         upper = np.triu_indices(m)
-        arms = []
-        for index in range(count):
+        whole = np.cumsum(self.features.sum(axis=1), axis=0)[:, None, :]
+        parts: list[Floats] = []
+        for index in range(1, count):
             inside = np.zeros((len(variants), looks * size))
             inside[:, places] = variants == index
             blocks = inside.reshape(len(variants), looks, size).transpose(1, 0, 2)
-            sums = np.cumsum(blocks @ self.features, axis=0).reshape(looks, len(variants), width)
+            parts.append(np.cumsum(blocks @ self.features, axis=0).reshape(looks, len(variants), width))
+        control = whole - sum(parts)  # every unit has a variant
+        arms = []
+        for sums in (control, *parts):
             products = np.empty((looks, len(variants), m, m))
             products[..., upper[0], upper[1]] = sums[..., 1 + m :]
             products[..., upper[1], upper[0]] = sums[..., 1 + m :]

@@ -73,6 +73,7 @@ class Warehouse:
         if self.own:
             self.backend.raw_sql("SET TimeZone = 'UTC'")
         self._attached = self._kept = 0
+        self.notes: list[str] = []
 
     def __enter__(self) -> Self:
         return self
@@ -159,6 +160,7 @@ class Warehouse:
     def _database(self, place: str, name: str, what: str) -> Any:
         if not pathlib.Path(place).is_file():
             raise FrameError(f"there is no DuckDB file of the {what}", received=place)
+        self._note_spool(place, name, what)
         schema, _, table = name.rpartition(".")
         if not self.own:
             with self.ibis.duckdb.connect(place, read_only=True) as other:
@@ -182,6 +184,16 @@ class Warehouse:
                 expected=f"one of {sorted(known)}",
             )
         return self.backend.table(table, database=(catalogue, schema))
+
+    def _note_spool(self, place: str, name: str, what: str) -> None:
+        """Note what a sink has put beside its file and not loaded yet."""
+        waiting = [
+            path for path in pathlib.Path(f"{place}.spool", name).glob("*.arrow") if path.stat().st_size
+        ]
+        if waiting:
+            self.notes.append(
+                f"{len(waiting)} spooled file(s) of {what} beside {place} are not in the table yet; flush or recover the sink."
+            )
 
 
 def _has_backend(value: object) -> bool:

@@ -11,8 +11,10 @@ from benchmarks.ab_statistics import arms_of
 from benchmarks.ab_worlds import WORLDS
 from nid_plugins.errors import FrameError, SettingError
 from nid_plugins.experiment import AAResult, Design, Metric, Variant, aa, analyze, assign, sequential
+from nid_plugins.experiment.hashing import buckets_of
 from nid_plugins.experiment.moments import Arm, compare, welch_pvalue
-from nid_plugins.experiment.null_runs import Blocks, assigned_with
+from nid_plugins.experiment.null_runs import Blocks, Rebucketed
+from nid_plugins.experiment.rehashing import Repeated
 from nid_plugins.experiment.units import read_units
 
 
@@ -44,13 +46,14 @@ def test_sums_by_variant_and_look_are_those_of_a_loop(looks):
 def test_units_get_the_variants_the_assignment_gives_them(weights):
     design = Design("exp", variants=tuple(Variant(f"v{i}", w) for i, w in enumerate(weights)))
     ids = [f"unit-{i}" for i in range(20_000)]
-    ours = assigned_with(design, read_units(ids), "another")
-    assert (ours == assign(replace(design, seed="another"), ids)).all()
+    units = Rebucketed(design, read_units(ids))
+    for seed in ("another", "a third"):
+        assert (units.variants(seed) == assign(replace(design, seed=seed), ids)).all()
 
 
 def test_the_runs_are_what_the_analysis_finds_in_the_same_assignments(log):
     design = Design("exp", unit="unit", primary=Metric.ctr(covariate="covariate"), mde=0.3)
-    runs = 12
+    runs = 8
     result = aa(design, log, runs=runs, looks=1, seed=4)
     fixed = always = 0
     for run in range(runs):
@@ -106,7 +109,7 @@ def test_a_broken_hash_or_metric_is_said(monkeypatch, log):
 
     lopsided = np.random.default_rng(0)
     monkeypatch.setattr(
-        null_runs, "assigned_with", lambda d, ids, s: (lopsided.random(len(ids)) < 0.6).astype(np.int32)
+        null_runs.Rebucketed, "variants", lambda self, seed: (lopsided.random(600) < 0.6).astype(np.int32)
     )
     result = aa(Design("exp", unit="unit"), log, runs=100, looks=5)
     assert not result.passes
@@ -161,3 +164,23 @@ def test_the_benchmark_s_formulas_are_the_analysis(name):
     assert effect.pvalue == pytest.approx(float(welch_pvalue(found)[-1]), rel=1e-9)
     assert effect.variance_saved == pytest.approx(float(found.variance_saved[-1]), rel=1e-9)
     assert min(found.control_count[-1], found.treatment_count[-1]) >= sequential.MIN_UNITS
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        ["a", "", "abcdefgh" * 40, "b" * 7, "0"],
+        ["naïve", "b"],
+        [f"user-{i}" for i in range(70_000)],
+        np.arange(-5, 100),
+        ["x" * 10_000] * 3,
+        [],
+    ],
+    ids=["lengths", "beyond ascii", "several chunks", "integers", "long", "none"],
+)
+def test_hashing_again_is_hashing(ids, monkeypatch):
+    if len(ids) == 3:
+        monkeypatch.setattr("nid_plugins.experiment.rehashing._LARGEST", 100)
+    repeated = Repeated(ids)
+    for seed in ("one", "two"):
+        assert (repeated.buckets(seed) == buckets_of(ids, seed)).all()

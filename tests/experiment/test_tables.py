@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nid_plugins.errors import FrameError, NidError, SettingError
-from nid_plugins.experiment import Guardrail, Metric, ParquetSink, analyze
+from nid_plugins.experiment import DuckDBSink, Guardrail, Metric, ParquetSink, analyze
 from nid_plugins.experiment.exposures import Exposures
 
 ibis = pytest.importorskip("ibis", reason="needs the extra ab")
@@ -209,3 +209,21 @@ def test_files_that_are_damaged(logs, design, tmp_path):
     (tmp_path / "b.duckdb").write_text("no database")
     with pytest.raises(FrameError, match="cannot be read"):
         analyze(design, f"{tmp_path / 'b.duckdb'}::t", logs[1])
+
+
+def test_what_a_duckdb_sink_has_not_loaded_yet_is_said(logs, design, assert_same, tmp_path):
+    exposures, clicks = logs
+    rows = exposures.assign(reason=None, request="r").to_dict("records")
+    events = Exposures.of([row | {"timestamp": row["timestamp"].to_pydatetime()} for row in rows])
+    path = tmp_path / "log.duckdb"
+    sink = DuckDBSink(path, rows=10**9, seconds=10**6)
+    sink.write(events[:500])
+    sink.flush()
+    sink.write(events[500:])
+    part = analyze(design, f"{path}::exposures", clicks)
+    assert sum(part.impressions.values()) < len(events)
+    assert any("spooled" in note for note in part.notes)
+    sink.close()
+    whole = analyze(design, f"{path}::exposures", clicks)
+    assert_same(whole)
+    assert not any("spooled" in note for note in whole.notes)
