@@ -11,6 +11,7 @@ Run: OMP_NUM_THREADS=1 python -m benchmarks.ab_statistics [--runs 2000]
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import time
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from scipy.stats import norm
 
 from benchmarks.ab_quantiles import quantile_rates
 from benchmarks.ab_worlds import WORLDS, Floats, World, returning
-from benchmarks.common import write
+from benchmarks.common import RESULTS, write
 from nid_plugins.experiment import Design, Metric, Variant, sequential, size
 from nid_plugins.experiment.moments import Arm, Comparison, compare, welch_pvalue
 from nid_plugins.experiment.null_runs import error_rate
@@ -181,6 +182,41 @@ def powers(world: World, runs: int, seed: int) -> dict[str, Any]:
     return out
 
 
+def patience(world: World, runs: int, seed: int) -> dict[str, Any]:
+    """Return how many units the sequential test takes to find the change planned for, in parts of the planned size."""
+    metric = Metric("m", "ratio", numerator="value", denominator="impressions")
+    planned = size(Design("power", primary=metric, mde=MDE, power=0.8), as_log(world, 200_000, seed)).units
+    looks = 3 * LOOKS
+    first = np.full(runs, np.inf)
+    for run in range(runs):
+        columns, treated = world.draw(np.random.default_rng([seed, run]), 3 * planned, MDE)
+        found = compare(*arms_of(columns[:, :2], treated, looks))
+        tau, _ = sequential.mixture(
+            found.log_variance,
+            found.control_count + found.treatment_count,
+            found.control,
+            change=MDE,
+            planned=float(planned),
+            alpha=ALPHA_TEST,
+            power=0.8,
+        )
+        enough = np.minimum(found.control_count, found.treatment_count) >= sequential.MIN_UNITS
+        hits = enough & (np.abs(found.effect) > sequential.half_width(found.variance, tau, ALPHA_TEST))
+        if hits.any():
+            first[run] = (np.argmax(hits) + 1) / LOOKS
+    parts = {}
+    for factor in (0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0):
+        rate = error_rate("", int((first <= factor).sum()), runs, 1)
+        parts[str(factor)] = {"rate": rate.rate, "low": rate.low, "high": rate.high}
+    return {
+        "title": world.title,
+        "units": planned,
+        "runs": runs,
+        "found_by": parts,
+        "median": float(np.median(first)),
+    }
+
+
 def sample_ratios(runs: int, seed: int) -> list[dict[str, Any]]:
     """Return how often the check finds 51/49 where 50/50 was planned, and how often it cries wolf, against theory."""
     design = Design("ratio", variants=(Variant("control", 0.5), Variant("treatment", 0.5)))
@@ -205,9 +241,15 @@ def main() -> None:
     """Run everything and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=2000)
-    runs = parser.parse_args().runs
+    parser.add_argument("--only-patience", action="store_true", help="leave the rest of the result as it is")
+    options = parser.parse_args()
+    runs = options.runs
     started = time.perf_counter()
-    result: dict[str, Any] = {
+    if options.only_patience:
+        result = json.loads((RESULTS / "ab_statistics.json").read_text("utf-8"))
+        write("ab_statistics", {**result, "patience": patience(WORLDS["geometric"], runs, 990)})
+        return
+    result = {
         "settings": {"alpha": ALPHA_TEST, "looks": LOOKS, "units": UNITS, "mde": MDE, "runs": runs},
         "packages": {name: version(name) for name in PACKAGES},
     }
@@ -238,6 +280,7 @@ def main() -> None:
     }
     result["quantile"] = quantile_rates(runs, seed=950)
     result["sample_ratio"] = sample_ratios(20_000, 970)
+    result["patience"] = patience(WORLDS["geometric"], runs, 990)
     result["minutes"] = round((time.perf_counter() - started) / 60, 1)
     write("ab_statistics", result)
 
@@ -295,6 +338,13 @@ def power(result: dict[str, Any]) -> str:
         *("units", "fixed test", "sequential test", "variance saved"),
     ]
     return _table(head, rows)
+
+
+def patience_table(result: dict[str, Any]) -> str:
+    """Return by when the sequential test has found the effect the size was planned for."""
+    found = result["patience"]
+    head = [f"{found['title']}, effect +10 %", *(f"{float(f):.0%} of the units" for f in found["found_by"])]
+    return _table(head, [["found by then", *(_rate(cell) for cell in found["found_by"].values())]])
 
 
 def sample_ratio(result: dict[str, Any]) -> str:
