@@ -247,6 +247,31 @@ def test_a_whole_model_of_a_checkpoint_is_fitted_further(log, tmp_path):
     assert any((table != before[name]).any() for name, table in nid.cross_embeddings(again).items())
 
 
+@pytest.mark.parametrize("first", ["the monitor", "the injector"])
+def test_a_monitor_beside_it_goes_on_and_changes_nothing(log, first):
+    runs = []
+    for watched in (False, True):
+        model, injector = compiled(), injector_of(log)
+        callbacks = [injector]
+        if watched:
+            monitor = nid.monitor(
+                model,
+                None,
+                log.frame,
+                log.label,
+                budget=None,
+                detect={"instances": 8, "perturbations": 100},
+            )
+            callbacks.insert(0 if first == "the monitor" else 1, monitor)
+        torch.manual_seed(4)
+        runs.append((fit(log, model, callbacks), model.state_dict(), injector.core.crosses.names))
+    assert runs[0][0] == runs[1][0]
+    assert runs[0][2] == runs[1][2]
+    assert all(torch.equal(tensor, runs[1][1][name]) for name, tensor in runs[0][1].items())
+    assert [check.epoch for check in monitor.history] == list(range(EPOCHS))
+    assert ("site", "item") in monitor.history[-1].ranking
+
+
 def test_what_cannot_be_done_is_said_once_and_the_fit_is_the_one_without(log):
     expected, plain = [], compiled()
     torch.manual_seed(4)

@@ -27,6 +27,14 @@ def lines_of(path):
     return [json.loads(line) for line in Path(path).read_text("utf-8").splitlines()]
 
 
+def accumulator_or_skip():
+    """Return what reads TensorBoard's files, where PyTorch can write them."""
+    pytest.importorskip("torch")
+    return pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="the optional package tensorboard"
+    )
+
+
 @pytest.fixture
 def run(watched, learner, labels):
     """Makes the checks of a short training with some sinks, and returns its core."""
@@ -119,18 +127,22 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_line_leaves_whole_lines(tmp_pat
     assert lines_of(path) == [{"text": "first"}, {"text": "third"}]
 
 
-def test_a_run_that_is_ended_by_sigterm_keeps_what_was_written(tmp_path):
+@pytest.mark.parametrize("kind", ["JsonLinesSink", "TensorBoardSink"])
+def test_a_run_that_is_ended_by_sigterm_keeps_what_was_written(tmp_path, kind):
+    if kind == "TensorBoardSink":
+        accumulator = accumulator_or_skip()
     code = """
         import sys, time
         import numpy as np
         import nid_plugins as nid
-        from nid_plugins.callbacks import InteractionMonitor, JsonLinesSink
+        from nid_plugins import callbacks
 
         frame = {name: np.random.default_rng(1).integers(0, 4, 50) for name in "abc"}
         schema = nid.FeatureSchema([nid.SparseField(name, 4) for name in "abc"])
-        core = InteractionMonitor(
+        core = callbacks.InteractionMonitor(
             lambda c: (c["a"] == 1) * 2.0 * c["b"], schema, frame, budget=None, wrap={"output": "logit"},
-            sinks=[JsonLinesSink(sys.argv[1])], detect={"instances": 8, "perturbations": 80},
+            sinks=[getattr(callbacks, sys.argv[1])(sys.argv[2])],
+            detect={"instances": 8, "perturbations": 80},
         )
         core.begin()
         core.epoch_end(0)
@@ -138,13 +150,18 @@ def test_a_run_that_is_ended_by_sigterm_keeps_what_was_written(tmp_path):
         print("trained", flush=True)
         time.sleep(600)
     """
-    path = tmp_path / "checks.jsonl"
-    command = [sys.executable, "-c", textwrap.dedent(code), str(path)]
+    path = tmp_path / "written"
+    command = [sys.executable, "-c", textwrap.dedent(code), kind, str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "trained\n"
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == -signal.SIGTERM
-    assert [line["epoch"] for line in lines_of(path)] == [0, 1]
+    if kind == "JsonLinesSink":
+        assert [line["epoch"] for line in lines_of(path)] == [0, 1]
+    else:
+        events = accumulator.EventAccumulator(str(path))
+        events.Reload()
+        assert [event.step for event in events.Scalars("interactions/r2")] == [0, 1]
 
 
 def test_without_tensorboard_it_is_said_once(run, tmp_path, monkeypatch):
@@ -172,10 +189,7 @@ def test_without_mlflow_it_is_said_once(run, monkeypatch):
 
 
 def test_curves_of_pytorch_s_writer(run, tmp_path):
-    pytest.importorskip("torch")
-    accumulator = pytest.importorskip(
-        "tensorboard.backend.event_processing.event_accumulator", reason="the optional package tensorboard"
-    )
+    accumulator = accumulator_or_skip()
     core = run(TensorBoardSink(tmp_path, writer="torch"))
     events = accumulator.EventAccumulator(str(tmp_path))
     events.Reload()
@@ -189,6 +203,7 @@ def test_curves_of_pytorch_s_writer(run, tmp_path):
 
 @pytest.mark.skipif(resource is None, reason="limits of a file's size are those of POSIX")
 def test_a_disk_that_fills_up_under_pytorch_s_writer_is_said_once(run, tmp_path):
+    accumulator_or_skip()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     class Filling:
