@@ -28,12 +28,12 @@ def rows(n, seed):
 TRAIN, VALID = rows(500, 1), rows(300, 2)
 
 
-def deepfm():
+def deepfm(dropout=0.3, **options):
     # So that layers are called the same each time: in which order the penalties are added up goes by their names.
     tf_keras.backend.clear_session()
     tf_keras.utils.set_random_seed(3)
     columns = zoo.columns()
-    model = DeepFM(columns, columns, dnn_hidden_units=(8,), dnn_dropout=0.3, dnn_use_bn=True)
+    model = DeepFM(columns, columns, dnn_hidden_units=(8,), dnn_dropout=dropout, dnn_use_bn=True, **options)
     model.compile(tf_keras.optimizers.Adam(0.02), "binary_crossentropy", metrics=["AUC"])
     return model
 
@@ -90,6 +90,45 @@ def test_crosses_are_filled_in_and_go_with_the_file(tmp_path):
     assert tower_of(again).crosses().names == injector.core.crosses.names
     logits = nid.wrap(model).logits(VALID[0])
     np.testing.assert_array_equal(nid.wrap(again).logits(VALID[0]), logits)
+
+
+@pytest.mark.parametrize("stop", [1, 3])
+def test_a_file_saved_in_the_middle_goes_on_bit_for_bit(tmp_path, stop):
+    def injector():
+        rows = (None, TRAIN[0], TRAIN[1], VALID[0], VALID[1])
+        return CrossInjector(*rows, after=2, max_crosses=2, min_count=2, detect=DETECT)
+
+    def fresh():
+        # In which order penalties are added up is another in a model read from a file, with and without crosses.
+        free = dict.fromkeys(("l2_reg_linear", "l2_reg_embedding", "l2_reg_dnn"), 0.0)
+        return reserve(deepfm(dropout=0.0, **free), crosses=4, size=100, order=2, dim=4)
+
+    whole, first = fresh(), injector()
+    path = str(tmp_path / "{epoch:d}.keras")
+    saving = tf_keras.callbacks.ModelCheckpoint(path)
+    expected = fit(whole, [first, saving], epochs=5, shuffle=False)
+    assert first.core.status == "injected"
+    again = tf_keras.models.load_model(path.format(epoch=stop), custom_objects=zoo.OBJECTS)
+    own = injector()
+    found = fit(again, [own], epochs=5, initial_epoch=stop, shuffle=False)
+    assert own.core.crosses.names == first.core.crosses.names
+    assert found["val_loss"] == expected["val_loss"][stop:]
+    for one, two in zip(state_of(whole), state_of(again), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_early_stopping_goes_back_to_weights_with_crosses_filled_in():
+    model = reserve(deepfm(), crosses=4, size=100, order=2, dim=4)
+    rows = (None, TRAIN[0], TRAIN[1], VALID[0], VALID[1])
+    own = CrossInjector(*rows, after=1, max_crosses=2, min_count=2, detect=DETECT)
+    # The first epoch's loss is the highest, and called the best.
+    stopping = tf_keras.callbacks.EarlyStopping("val_loss", mode="max", patience=4, restore_best_weights=True)
+    found = fit(model, [own, stopping], epochs=9)["val_loss"]
+    assert len(found) == 5
+    assert own.core.status == "injected"
+    assert tower_of(model).crosses().names == own.core.crosses.names
+    assert not any(table.any() for table in nid.cross_embeddings(model).values())
+    assert model.evaluate(*VALID, batch_size=64, verbose=0)[0] == pytest.approx(max(found), rel=1e-6)
 
 
 def test_of_a_multivalued_column_the_first_id_counts():
