@@ -67,6 +67,8 @@ def analyze(
         names = [variant.name for variant in design.variants]
         found = {m.name: quantiles(house, read.table, m, names) for m in metrics if m.kind == "quantile"}
         measured, notes = effects.measure(design, aggregates, sums.columns, found)
+        if units is not None and not covariates.used:
+            notes.append("The table of units was not used: no metric of the design has a covariate in it.")
         primary = [m for m in measured if m.role == "primary"]
         looks = []
         if summary.first is not None and summary.last is not None:

@@ -155,7 +155,8 @@ class Warehouse:
             import pyarrow.dataset
 
             return self._register(pyarrow.dataset.dataset(files, format="parquet").to_table())
-        return self.backend.read_parquet(files)
+        # Older files may lack a column that was added later; its values are missing there, and counted.
+        return self.backend.read_parquet(files, union_by_name=True)
 
     def _database(self, place: str, name: str, what: str) -> Any:
         if not pathlib.Path(place).is_file():

@@ -87,6 +87,7 @@ class Covariates:
     def __init__(self, house: Warehouse, units: Any, design: Design) -> None:
         self.house = house
         self.table: Any = None
+        self.used = False
         if units is not None:
             table = house.table(units, "units")
             self._name = unit_column(table, design, "units")
@@ -135,6 +136,7 @@ class Covariates:
                 expected="a column of the exposures, or of a table given as units=",
                 hint="Have the router log it with covariate=True, or take it out of the design",
             )
+        self.used |= in_units
         return in_units
 
     def values(self, name: str) -> Any:

@@ -133,3 +133,7 @@ def test_unit_ids_may_be_called_as_the_design_calls_them_and_be_numbers(trial, p
     b = analyze(design, *logs, units=units)
     assert a.effect().effect_low == pytest.approx(b.effect().effect_low, rel=1e-9)
     assert a.units == b.units
+
+
+def test_units_nobody_asked_for_are_said(logs, plan, units):
+    assert any("was not used" in note for note in analyze(plan(), *logs, units=units).notes)

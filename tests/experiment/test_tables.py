@@ -227,3 +227,20 @@ def test_what_a_duckdb_sink_has_not_loaded_yet_is_said(logs, design, assert_same
     whole = analyze(design, f"{path}::exposures", clicks)
     assert_same(whole)
     assert not any("spooled" in note for note in whole.notes)
+
+
+def test_a_column_that_came_later_is_missing_in_older_files(logs, design, tmp_path):
+    exposures, clicks = logs
+    parquet(exposures[:100].drop(columns="covariate"), tmp_path / "a.parquet")
+    parquet(exposures[100:], tmp_path / "b.parquet")
+    found = analyze(design, tmp_path, clicks)
+    assert [(e.reason, e.rows) for e in found.exclusions] == [("missing covariates", 100)]
+    assert sum(found.impressions.values()) == len(exposures)
+
+
+def test_files_of_other_types_in_one_folder(logs, design, tmp_path):
+    exposures, clicks = logs
+    parquet(exposures[:100].assign(latency_ms="fast"), tmp_path / "a.parquet")
+    parquet(exposures[100:], tmp_path / "b.parquet")
+    with pytest.raises(FrameError):
+        analyze(design, tmp_path, clicks)
