@@ -45,7 +45,6 @@ from nid_plugins.frames import read_matrix
 FULL = (1000, 6000)
 TOP = 20
 FEWER: tuple[tuple[int | str, int], ...] = (
-    (1000, 3000),
     (1000, 1500),
     (500, 3000),
     (250, 6000),
@@ -348,6 +347,7 @@ def main() -> None:
     """Run parts of the benchmark and keep the others' last results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--parts", nargs="*", default=["cost", "queries", "fields", "ray"])
+    parser.add_argument("--logs", nargs="*", default=["simulated", "criteo"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--one", nargs=3, metavar=("DETECTOR", "FIELDS", "INSTANCES"))
@@ -364,7 +364,8 @@ def main() -> None:
         if part == "cost":
             result["cost"] = cost(arguments.rounds)
         elif part == "queries":
-            result["queries"] = {name: queries(name, arguments.seeds) for name in ("simulated", "criteo")}
+            for name in arguments.logs:
+                result.setdefault("queries", {})[name] = queries(name, arguments.seeds)
         elif part == "fields":
             result["fields"] = fields()
         elif part == "ray":

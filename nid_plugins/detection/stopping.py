@@ -2,8 +2,9 @@
 
 Instances are explained in a random order, and at the checkpoints the ranking is put to the test: the instances are drawn
 again with replacement, and the top K of each resample is compared with the top K found. When, in nine of ten resamples,
-nine tenths of the top K stay, the ranking is settled: other instances would have told the same. The bootstrap over
-instances is the one the report's stability is made of.
+four fifths of the top K stay, the ranking is settled. The bootstrap over instances is the one the report's stability is made
+of. Four fifths is what the paper's 1,000 instances come to on DeepFMs trained on click logs, where the last places of a top
+20 are ties: two such runs, of other instances, have 16 to 18 of 20 in common.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ FEWEST = 64
 """Instances before the first checkpoint."""
 GROWTH = 1.25
 """How many times more instances the next checkpoint has: the test costs little beside what it may save."""
-STAYING = 0.9
+STAYING = 0.8
 """Share of the top K that must stay..."""
 SURE = 0.9
 """...in this share of the resamples."""
