@@ -27,6 +27,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import dataclasses
 import math
 import tempfile
 import time
@@ -51,10 +52,10 @@ from nid_plugins.experiment import (
     Router,
     Variant,
     analyze,
+    assign,
     read_exposures,
 )
 from nid_plugins.experiment.moments import Arm, compare
-from nid_plugins.experiment.null_runs import assigned_with
 from nid_plugins.metrics import sigmoid
 from nid_plugins.readers import split_by_order
 from nid_plugins.simulate import World
@@ -149,7 +150,7 @@ def again(log: dict[str, np.ndarray], lift: float, seed: int, runs: int) -> dict
     held = {True: 0, False: 0}
     errors: dict[bool, list[float]] = {True: [], False: []}
     for run in range(runs):
-        side[present] = assigned_with(DESIGN, ids, f"again/{seed}/{run}") == 1
+        side[present] = assign(dataclasses.replace(DESIGN, seed=f"again/{seed}/{run}"), ids) == 1
         probability = np.where(side[user], log["crosses"], log["base"])
         click = (rng.random(len(user)) < probability).astype(np.float64)
         ones = np.ones(len(user))
