@@ -332,6 +332,15 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def real_accuracy(result: dict[str, Any]) -> str:
+    """Return how good the network of real snippets is."""
+    one = result["real"]
+    return (
+        f"The network is right on {one['accuracy']:.1%} of the reviews it has not seen; always saying the more frequent "
+        f"answer is right on {one['majority']:.1%}."
+    )
+
+
 def real_table(result: dict[str, Any]) -> str:
     """Return the table of real snippets."""
     lines = head(
