@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 MOST_FEATURES = 1000
 """Most features of an instance: above it, all pairs and their masks no longer fit a laptop's memory."""
+FEW_FEATURES = 4
+"""Features up to which the instance itself is drawn too, as often as any other number of off features. In the paper's masks
+it is the first one only, so that a set of all features, such as a pair of two, could not be seen."""
 
 
 def explain_instance(
@@ -78,7 +81,7 @@ def explain_instance(
             expected=f"at most {MOST_FEATURES}",
             hint="Make coarser ones: sentences for words, larger segments, fewer hops",
         )
-    masks = np.asarray(
+    masks = np.array(
         found.masks(p, settings.perturbations, np.random.default_rng(_seed(seed, 0))), dtype=bool
     )
     if masks.ndim != 2 or masks.shape[1] != p or not masks[0].all():
@@ -87,6 +90,10 @@ def explain_instance(
             received=f"shape {masks.shape}",
             expected=f"(M, {p}), the first row all on",
         )
+    random = found.random_rows(masks)
+    if p <= FEW_FEATURES:
+        whole = np.random.default_rng(_seed(seed, 5)).random(random) < 1 / (p + 1)
+        masks[:random] |= whole[:, None]
     answers = ask(
         model,
         features,
@@ -101,7 +108,6 @@ def explain_instance(
     with threadpool_limits(1, user_api="blas"):
         (explained,) = _one(found.fit(found.prepare(masks), answers.values[None], [_seed(seed, 2)]), found)
         explained = checked(found.name, explained, unswitched)
-        random = found.random_rows(masks)
         design, y = MaskDesign(masks[:random]), answers.values[:random]
         sets, gains = _chosen(design, y, explained, settings, unswitched)
         model_of_it = fit(design, y, sets)

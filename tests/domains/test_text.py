@@ -59,7 +59,35 @@ def test_word_pieces_are_joined_again():
     assert texts(features, [1, 1]) == ["a+b"]
 
 
-@pytest.mark.parametrize("detector", ["least_squares", "nid", "gradient_nid", "archdetect"])
+DETECTORS = ["least_squares", "nid", "gradient_nid", "archdetect", "matching_pursuit"]
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+@pytest.mark.parametrize("text", ["not good", "a not good", "not a good film"])
+def test_a_text_of_two_words_is_enough(sentiment, detector, text):
+    found = nid.explain(
+        sentiment, text, domain="text", output="logit", target=1, detector=detector, perturbations=200
+    )
+    assert found.interactions[0].labels == ("not", "good")
+    assert found.interactions[0].effect == pytest.approx(-4.0, abs=0.2)
+    assert found.r2 == pytest.approx(1.0)
+
+
+def test_a_hundred_words_are_not_too_many(sentiment):
+    text = " ".join(["word"] * 60 + ["not"] + ["word"] * 60 + ["good"])
+    found = nid.explain(
+        sentiment,
+        text,
+        domain="text",
+        output="logit",
+        target=1,
+        detector="matching_pursuit",
+        perturbations=2000,
+    )
+    assert found.interactions[0].positions == (60, 121)
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
 def test_the_negation_leads_with_every_detector(sentiment, detector):
     found = nid.explain(
         sentiment, SENTENCE, domain="text", output="logit", target=1, detector=detector, perturbations=1200
