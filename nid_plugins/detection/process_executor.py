@@ -58,11 +58,11 @@ class ProcessExecutor(Executor):
             MissingExtraError: joblib is not installed.
             SettingError: The function cannot be pickled.
         """
+        data = packed(function)
         try:
             import joblib  # noqa: F401 - asked for here, before work begins
         except ImportError as error:
             raise missing("joblib", "processes") from error
-        data = packed(function)
         # Through a file, which workers that come later read too: joblib would send the model with every item.
         with tempfile.TemporaryDirectory(prefix="nid-", ignore_cleanup_errors=True) as folder:
             path = Path(folder) / "function.pickle"

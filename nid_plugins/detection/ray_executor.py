@@ -28,6 +28,9 @@ class Holder:
     def __init__(self, data: bytes) -> None:
         self._function = pickle.loads(data)  # noqa: S301 - packed by the process that asks
 
+    def ready(self) -> None:
+        """Tell that it has begun to exist: Ray makes an actor when there is room for it."""
+
     def call(self, item: object) -> Any:
         """Apply the function."""
         return self._function(item)
@@ -89,19 +92,27 @@ class RayExecutor(Executor):
 
 
 class _Crew:
-    """Actors, and which of them works on what."""
+    """Actors, and which of them works on what. Those that Ray has no room for yet join when it has."""
 
     def __init__(self, ray: Any, hire: Callable[[], Any], count: int, retries: int) -> None:
         self._ray = ray
         self._hire = hire
-        self._actors = [hire() for _ in range(count)]
+        self._actors: list[Any] = []
+        self._arriving: dict[Any, Any] = {}  # of each answer to "are you there": the actor
         self._retries = retries
+        self._never_came = 0
         errors = ray.exceptions
         self._deaths = (errors.RayActorError, errors.WorkerCrashedError, errors.OutOfMemoryError)
+        for _ in range(count):
+            self._call_for_one()
+
+    def _call_for_one(self) -> None:
+        actor = self._hire()
+        self._arriving[actor.ready.remote()] = actor
 
     def dismiss(self) -> None:
         """Let the actors go."""
-        for actor in self._actors:
+        for actor in [*self._actors, *self._arriving.values()]:
             with contextlib.suppress(Exception):  # one that is dead already
                 self._ray.kill(actor)
 
@@ -112,23 +123,32 @@ class _Crew:
         busy: dict[Any, tuple[int, Any, Any]] = {}  # of each answer to come: place, item, actor
         ready: dict[int, Any] = {}
         deaths: Counter[int] = Counter()
-        room = AHEAD * len(self._actors)
         due = 0
+        more = True
         while True:
-            while len(busy) < room:
-                drawn = again.popleft() if again else next(source, None) if len(ready) < room else None
+            room = AHEAD * len(self._actors)
+            # Without an actor yet, one item is drawn all the same: there may be none to wait for.
+            while more and len(again) + len(busy) < max(room, 1) and len(ready) < max(room, 1):
+                drawn = next(source, None)
                 if drawn is None:
-                    break
+                    more = False
+                else:
+                    again.append(drawn)
+            while again and len(busy) < room:
+                place, item = again.popleft()
                 actor = self._idlest(busy)
-                busy[actor.call.remote(drawn[1])] = (*drawn, actor)
-            if not busy and not ready:
-                return
+                busy[actor.call.remote(item)] = (place, item, actor)
             while due in ready:
                 yield ready.pop(due)
                 due += 1
-            if not busy:
+            if not (busy or again or more):
+                return
+            if not busy and not self._arriving:
                 continue
-            (answer,), _ = self._ray.wait(list(busy), num_returns=1)
+            (answer,), _ = self._ray.wait([*busy, *self._arriving], num_returns=1)
+            if answer in self._arriving:
+                self._arrived(answer)
+                continue
             place, item, actor = busy.pop(answer)
             try:
                 ready[place] = self._ray.get(answer)
@@ -136,14 +156,24 @@ class _Crew:
                 self._replace(actor)
                 deaths[place] += 1
                 if deaths[place] > self._retries:
-                    raise PluginError(
-                        "the actors died again and again",
-                        received=f"{deaths[place]} times on one item",
-                        hint="Often it is memory that is short: take fewer workers, or less memory=",
-                    ) from error
+                    raise _given_up(f"{deaths[place]} times on one item") from error
                 again.append((place, item))
             except self._ray.exceptions.RayTaskError as error:
                 raise error.cause from error
+
+    def _arrived(self, answer: Any) -> None:
+        actor = self._arriving.pop(answer)
+        try:
+            self._ray.get(answer)
+        except self._deaths as error:
+            self._never_came += 1
+            if self._never_came > self._retries:
+                raise _given_up(
+                    f"{self._never_came} times before they began: {str(error).splitlines()[-1]}"
+                ) from error
+            self._call_for_one()
+        else:
+            self._actors.append(actor)
 
     def _idlest(self, busy: dict[Any, tuple[int, Any, Any]]) -> Any:
         load = Counter(id(actor) for _, _, actor in busy.values())
@@ -151,4 +181,15 @@ class _Crew:
 
     def _replace(self, dead: Any) -> None:
         """Hire a new actor for a dead one, once, however many of its answers are missed."""
-        self._actors = [self._hire() if actor is dead else actor for actor in self._actors]
+        left = [actor for actor in self._actors if actor is not dead]
+        if len(left) < len(self._actors):
+            self._actors = left
+            self._call_for_one()
+
+
+def _given_up(received: str) -> PluginError:
+    return PluginError(
+        "the actors died again and again",
+        received=received,
+        hint="Often it is memory that is short: take fewer workers, or less memory=",
+    )

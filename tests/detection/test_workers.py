@@ -203,7 +203,7 @@ def test_a_number_of_workers_that_is_none(kind, count):
 )
 def test_a_missing_package_names_the_extra(box, frame, monkeypatch, name, package):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(nid.MissingExtraError, match=rf"{package}|Ray.*nid-plugins\[{name}\]"):
+    with pytest.raises(nid.MissingExtraError, match=rf"(?i){package}, which.*nid-plugins\[{name}\]"):
         nid.detect(box, frame, executor=name, **SETTINGS)
 
 
@@ -214,6 +214,25 @@ def test_by_name_and_more_actors_than_cpus_one_after_the_other(box, frame, ray):
     for _ in range(2):
         assert nid.detect(box, frame, executor="ray", **SETTINGS) == whole
     assert {node["NodeID"] for node in ray.nodes()} == nodes
+
+
+def test_more_actors_than_there_is_room_for_do_not_make_the_others_wait(ray):
+    assert list(RayExecutor(5).map(str, range(9))) == [str(i) for i in range(9)]
+    assert list(RayExecutor(1).map(str, [])) == []
+
+
+def test_what_cannot_be_unpacked_where_it_arrives_is_given_up(ray):
+    class Fragile:
+        def __setstate__(self, state):
+            raise OSError("no such file there")
+
+        def __call__(self, item):
+            return item
+
+    function = Fragile()
+    function.something = 1
+    with pytest.raises(nid.PluginError, match="before they began.*no such file there"):
+        list(RayExecutor(1, retries=0).map(function, range(3)))
 
 
 def test_one_process_is_this_one(box, frame):
