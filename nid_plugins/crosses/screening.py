@@ -86,7 +86,7 @@ def screen(
     _check_seed(seed)
     rows = read_matrix(frame, crosses.schema, missing=True, known_only=False)
     y = read_label(label, frame, len(rows))
-    logits = _checked_logits(base_logits, len(rows))
+    logits = checked_logits(base_logits, len(rows))
     _check_options(l2, picks, errors)
     if y.min() == y.max():
         raise FrameError(
@@ -211,7 +211,12 @@ def _folds(folds: int | npt.ArrayLike, label: Floats, seed: int) -> npt.NDArray[
     return fold_of.astype(np.intp, copy=False)
 
 
-def _checked_logits(base_logits: npt.ArrayLike, n: int) -> Floats:
+def checked_logits(base_logits: npt.ArrayLike, n: int) -> Floats:
+    """Return a model's logits of n rows, float64, shape (n,).
+
+    Raises:
+        FrameError: Not so many numbers, or one is not finite.
+    """
     logits = np.asarray(base_logits)
     if logits.ndim == 2 and logits.shape[1] == 1:
         logits = logits[:, 0]

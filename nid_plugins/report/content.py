@@ -197,6 +197,28 @@ class Paragraph:
 
 
 @dataclass(frozen=True)
+class Folded:
+    """Blocks below a title that opens and closes them.
+
+    Args:
+        title: What they are about.
+        blocks: The blocks.
+        open: Whether they are open at first.
+    """
+
+    template: ClassVar[str] = "folded.html"
+    title: str
+    blocks: Sequence[Block]
+    open: bool = False
+
+    def __rich__(self) -> Any:
+        from rich.console import Group
+        from rich.text import Text
+
+        return Group(Text(clean(self.title), style="bold"), *self.blocks)
+
+
+@dataclass(frozen=True)
 class Section:
     """A heading and what stands below it.
 

@@ -11,13 +11,17 @@ import numpy.typing as npt
 
 from nid_plugins.errors import SchemaError
 from nid_plugins.report import store
+from nid_plugins.report.shown import Shown
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import pandas as pd
 
+    from nid_plugins.crosses.features import CrossFeatures
+    from nid_plugins.crosses.screen_report import ScreenReport
+    from nid_plugins.report.page import Page
     from nid_plugins.schema import FeatureSchema
 
 
@@ -47,7 +51,7 @@ class Interaction:
 
 
 @dataclass(eq=False)
-class InteractionReport:
+class InteractionReport(Shown):
     """Interactions ranked by count, then strength.
 
     Args:
@@ -144,6 +148,54 @@ class InteractionReport:
 
     def __repr__(self) -> str:
         return f"<InteractionReport: {len(self)} interactions, {self.instances} instances>"
+
+    def page(self, **shown: Any) -> Page:
+        """Return the report as a page; see :func:`nid_plugins.report.interactions.interactions_page` for what it takes."""
+        from nid_plugins.report.interactions import interactions_page
+
+        return interactions_page(self, **shown)
+
+    def to_html(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        screening: ScreenReport | None = None,
+        crosses: CrossFeatures | None = None,
+        frame: Any = None,
+        label: Any = None,
+        logits: npt.ArrayLike | None = None,
+        before_after: Mapping[str, tuple[float, float]] | None = None,
+    ) -> str | None:
+        """Write the report as one HTML file that needs no network, or return its text where no file is named.
+
+        Args:
+            path: The file; None to return the text.
+            screening: What ``nid.screen`` returned; its gains join the ranking.
+            crosses: Crosses whose strongest combinations are shown, with CTR observed and predicted; needs the next
+                three.
+            frame: Rows, n of them, best ones the model was not trained on.
+            label: Their 0/1 labels, shape (n,), or the name of the frame's column.
+            logits: The model's logits of them, shape (n,).
+            before_after: Measures of the model without and with crosses, such as ``{"auc": (0.781, 0.789)}``.
+
+        Raises:
+            ArtefactError: It cannot be written there.
+            FrameError: The rows do not fit the crosses.
+            MissingExtraError: Jinja2 is not installed.
+            SettingError: An argument is not what it should be, or crosses without rows.
+        """
+        page = self.page(
+            screening=screening,
+            crosses=crosses,
+            frame=frame,
+            label=label,
+            logits=logits,
+            before_after=before_after,
+        )
+        if path is None:
+            return page.html()
+        page.save(path)
+        return None
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the report as JSON.

@@ -19,15 +19,19 @@ class Shown:
         """Return the result as sections of tables, charts and words."""
         raise NotImplementedError
 
-    def to_html(self, path: str | os.PathLike[str]) -> None:
-        """Write the result as one HTML file that needs no network.
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str | None:
+        """Write the result as one HTML file that needs no network, or return its text where no file is named.
 
         Raises:
             ArtefactError: It cannot be written there.
             MissingExtraError: Jinja2 is not installed.
             SettingError: ``path`` is not a path.
         """
-        self.page().save(path)
+        page = self.page()
+        if path is None:
+            return page.html()
+        page.save(path)
+        return None
 
     def _repr_html_(self) -> str | None:
         """Return what a notebook shows; None, so that it shows the plain text, where Jinja2 is absent."""
