@@ -123,7 +123,7 @@ def _environment() -> Environment:
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError as error:
-        raise MissingExtraError("pages need Jinja2", hint="pip install 'nid-plugins[ab]'") from error
+        raise MissingExtraError("pages need Jinja2", hint="pip install 'nid-plugins[report]'") from error
     environment = Environment(
         loader=PackageLoader("nid_plugins.report", "templates"),
         autoescape=True,

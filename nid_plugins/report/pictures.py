@@ -106,7 +106,7 @@ def heat_map(report: InteractionReport) -> Wide | None:
         Markup("").join(parts),
         _pairs_in_words(report, strengths),
         _shown_of(kept, report)
-        + "The darker, the stronger. A name on the diagonal is that of the column below it.",
+        + "The fuller the colour, the stronger the pair. A name on the diagonal is that of the column below it.",
         width=width,
         height=height,
     )
@@ -148,7 +148,7 @@ def graph(report: InteractionReport) -> Wide | None:
                     *place[i],
                     *(centre_x, centre_y),
                     *place[j],
-                    1 + 5 * share,
+                    0.75 + 3 * share,
                     0.2 + 0.7 * share,
                     clean(names[i]),
                     clean(names[j]),

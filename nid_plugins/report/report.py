@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     import pandas as pd
+    from matplotlib.axes import Axes
 
     from nid_plugins.crosses.features import CrossFeatures
     from nid_plugins.crosses.screen_report import ScreenReport
@@ -196,6 +197,23 @@ class InteractionReport(Shown):
             return page.html()
         page.save(path)
         return None
+
+    def plot(self, kind: str = "ranking", *, top: int = 20, ax: Axes | None = None) -> Axes:
+        """Draw the report with matplotlib; ``report.plot().figure.savefig("ranking.png")`` keeps the picture.
+
+        Args:
+            kind: ``"ranking"``, the best interactions by the share of instances they were found in, or ``"map"``, the
+                strength of every pair of fields.
+            top: Most interactions, or of a map most fields: those that interact most.
+            ax: Axes to draw on; None for a figure of its own, which pyplot does not know of.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+            SettingError: An argument is not what it should be.
+        """
+        from nid_plugins.report.plot import plot
+
+        return plot(self, kind, top=top, ax=ax)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the report as JSON.

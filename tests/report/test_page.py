@@ -215,7 +215,7 @@ def test_a_notebook_gets_the_page_in_a_frame_of_its_own():
 def test_without_jinja_the_error_names_the_extra(monkeypatch):
     _environment.cache_clear()
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(MissingExtraError, match=r"nid-plugins\[ab\]"):
+    with pytest.raises(MissingExtraError, match=r"nid-plugins\[report\]"):
         small_page().html()
     _environment.cache_clear()
 
