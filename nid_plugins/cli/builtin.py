@@ -20,7 +20,8 @@ def nid_register_commands(register: Callable[[click.Command], object]) -> None:
     from nid_plugins.cli.demo import demo
     from nid_plugins.cli.detect import detect
     from nid_plugins.cli.plugins import plugins
+    from nid_plugins.cli.report import report
     from nid_plugins.cli.screen import screen
 
-    for command in (ab, cross, demo, detect, plugins, screen):
+    for command in (ab, cross, demo, detect, plugins, report, screen):
         register(command)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nid_plugins.cli.inputs import FILE, data_options, model_options, read_encoder, read_frame, with_options
-from nid_plugins.errors import FrameError, SettingError
+from nid_plugins.cli.inputs import FILE, data_options, model_options, with_options
+from nid_plugins.cli.scored import check_scored, read_scored
+from nid_plugins.errors import SettingError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,40 +36,12 @@ def screen(crosses: Path, data: Path, label: str, **options: Any) -> None:
     CROSSES is a folder nid cross wrote. Use rows the model was not trained on, such as the validation set.
     """
     import nid_plugins as nid
-    from nid_plugins.frames import numeric_column, read_label
-    from nid_plugins.readers import read_raw
 
-    if (options["model"] is None) == (options["logits"] is None):
-        raise SettingError(
-            "screening is on top of a model",
-            expected="either --model or --logits",
-            hint="Give one of the two",
-        )
+    check_scored(options, "screening is on top of a model")
     if options["out"] is not None and options["out"].is_file():
         raise SettingError("--out names a file", received=str(options["out"]), expected="a folder")
     fitted = nid.CrossFeatures.load(crosses)
-    encoder = read_encoder(options["encoder"])
-    frame = read_frame(data, encoder)
-    table = frame if encoder is None else read_raw(data)
-    for column in (label, options["logits"]):
-        if column is not None and column not in table:
-            raise FrameError(
-                f"{data} has no such column", field=column, expected=f"one of {list(table.columns)}"
-            )
-    clicks = read_label(_numbers(table, label), {}, len(table))
-    if options["logits"] is not None:
-        logits = numeric_column(options["logits"], _numbers(table, options["logits"]))
-    else:
-        from nid_plugins.cli.models import load_box
-
-        box = load_box(
-            options["model"],
-            None if encoder is None else encoder.schema,
-            inputs=options["inputs"],
-            output=options["output"],
-            allow_pickle=options["allow_pickle"],
-        )
-        logits = box.logits(frame)
+    frame, clicks, logits = read_scored(data, label, options, "screening is on top of a model")
     screened = nid.screen(
         fitted,
         frame,
@@ -87,12 +60,6 @@ def screen(crosses: Path, data: Path, label: str, **options: Any) -> None:
             return
         fitted.select(kept).save(options["out"])
         click.echo(f"{len(kept)} crosses: {options['out']}")
-
-
-def _numbers(table: Any, column: str) -> Any:
-    from nid_plugins.readers.columns import numbers_of
-
-    return numbers_of(column, table[column].to_numpy())
 
 
 def _print(screened: Any) -> None:

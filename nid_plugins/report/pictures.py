@@ -5,6 +5,7 @@ Both are inline SVG and say in words what they show. A page lets their reader sc
 
 from __future__ import annotations
 
+import html
 import itertools
 import math
 from dataclasses import dataclass
@@ -39,6 +40,15 @@ class Wide(Drawing):
     height: int = 380
 
 
+class Svg(str):
+    """Text of a picture, in which all that comes from data has been escaped: pages take it as it is."""
+
+    __slots__ = ()
+
+    def __html__(self) -> str:
+        return str(self)
+
+
 def pair_strengths(report: InteractionReport) -> Floats:
     """Return the strength of every pair of fields, shape (p, p), symmetric, 0 on the diagonal and where unknown.
 
@@ -59,8 +69,6 @@ def pair_strengths(report: InteractionReport) -> Floats:
 
 def heat_map(report: InteractionReport) -> Wide | None:
     """Return the map of field by field, in the schema's order; None where no pair has a strength."""
-    from markupsafe import Markup
-
     strengths = pair_strengths(report)
     most = float(strengths.max(initial=0.0))
     if most <= 0:
@@ -73,18 +81,20 @@ def heat_map(report: InteractionReport) -> Wide | None:
     for row, i in enumerate(kept):
         y = 6 + CELL * row
         parts.append(
-            Markup('<text class="quiet" x="{}" y="{}" text-anchor="end">{}</text>').format(
-                left - 6, y + 13, _short(names[row])
+            _fill(
+                '<text class="quiet" x="{}" y="{}" text-anchor="end">{}</text>',
+                left - 6,
+                y + 13,
+                _short(names[row]),
             )
         )
         for column in range(row):
             value = float(strengths[i, kept[column]])
             if value > 0:
                 parts.append(
-                    Markup(
+                    _fill(
                         '<rect class="fill" x="{}" y="{}" width="{}" height="{}" fill-opacity="{:.2f}">'
-                        "<title>{} x {}: {}</title></rect>"
-                    ).format(
+                        "<title>{} x {}: {}</title></rect>",
                         left + CELL * column,
                         y,
                         CELL - 1,
@@ -97,13 +107,16 @@ def heat_map(report: InteractionReport) -> Wide | None:
                 )
         # The name of a column stands above it, on the diagonal: the upper half would say the same again.
         parts.append(
-            Markup('<text class="quiet" x="{}" y="{}">{}</text>').format(
-                left + CELL * row + 4, y + 13, _short(names[row])
+            _fill(
+                '<text class="quiet" x="{}" y="{}">{}</text>',
+                left + CELL * row + 4,
+                y + 13,
+                _short(names[row]),
             )
         )
     return Wide(
         "Strength of every pair of fields",
-        Markup("").join(parts),
+        Svg("".join(parts)),
         _pairs_in_words(report, strengths),
         _shown_of(kept, report)
         + "The fuller the colour, the stronger the pair. A name on the diagonal is that of the column below it.",
@@ -117,8 +130,6 @@ def graph(report: InteractionReport) -> Wide | None:
 
     A set of three or more fields joins each two of them. Neighbours on the circle are fields that interact most.
     """
-    from markupsafe import Markup
-
     links: dict[tuple[int, int], float] = {}
     for one in report.interactions:
         for pair in itertools.combinations(sorted(map(report.schema.index_of, one.fields)), 2):
@@ -141,10 +152,9 @@ def graph(report: InteractionReport) -> Wide | None:
     for (i, j), share in sorted(links.items(), key=lambda link: link[1]):
         if i in place and j in place:
             parts.append(
-                Markup(
+                _fill(
                     '<path class="link" d="M{:.1f} {:.1f} Q{} {} {:.1f} {:.1f}" stroke-width="{:.1f}" '
-                    'stroke-opacity="{:.2f}"><title>{} x {}: {}</title></path>'
-                ).format(
+                    'stroke-opacity="{:.2f}"><title>{} x {}: {}</title></path>',
                     *place[i],
                     *(centre_x, centre_y),
                     *place[j],
@@ -159,11 +169,10 @@ def graph(report: InteractionReport) -> Wide | None:
         x, y = place[i]
         degrees, left = math.degrees(angle), math.cos(angle) < -1e-9
         parts.append(
-            Markup(
+            _fill(
                 '<circle class="fill" cx="{0:.1f}" cy="{1:.1f}" r="4"/>'
                 '<text class="quiet" x="{0:.1f}" y="{1:.1f}" dx="{2}" dy="4" text-anchor="{3}" '
-                'transform="rotate({4:.1f} {0:.1f} {1:.1f})">{5}<title>{6}</title></text>'
-            ).format(
+                'transform="rotate({4:.1f} {0:.1f} {1:.1f})">{5}<title>{6}</title></text>',
                 x,
                 y,
                 -9 if left else 9,
@@ -176,7 +185,7 @@ def graph(report: InteractionReport) -> Wide | None:
     size = 2 * (RADIUS + 150)
     return Wide(
         "Interactions between fields",
-        Markup("").join(parts),
+        Svg("".join(parts)),
         f"{len(links)} pairs of {len(kept)} fields. "
         + "; ".join(
             f"{clean(names[i])} x {clean(names[j])}: {show(share, '.1%')} of instances"
@@ -229,3 +238,7 @@ def _shown_of(kept: list[int], report: InteractionReport, which: str = "") -> st
 def _short(name: str) -> str:
     text = clean(name)
     return text if len(text) <= LETTERS else text[: LETTERS - 1] + "…"
+
+
+def _fill(template: str, *values: object) -> str:
+    return template.format(*(html.escape(value) if isinstance(value, str) else value for value in values))
