@@ -130,19 +130,21 @@ def _pair_strength(members: Members, explanation: Explanation) -> float:
 class _Pursuit:
     """Orthogonal forward selection in the space of the candidates' Gram matrix.
 
-    Rows are touched once, to form the Gram matrix; each pick then costs O(candidates x (candidates + held-out rows)).
+    Rows are touched once, to form the Gram matrix; each pick then costs O(candidates x candidates), and each candidate that is
+    looked at O(candidates x held-out rows).
     """
 
     def __init__(self, columns: npt.NDArray[np.float32], residual: Floats, design: MaskDesign) -> None:
         train, held = columns[:, design.train], slice(design.valid.start, design.test.stop)
         count = len(columns)
         self.rows = train.shape[1]
-        # One row a candidate: its products with all candidates and with the residual, then its held-out values. Taking a
-        # candidate is then one update of one array.
-        self.table = np.empty((count, count + 1 + 2 * design.held_out))
+        # One row a candidate: its products with all candidates and with the residual, then what it is now in terms of the
+        # candidates as they were. Taking a candidate is then one update of one small array.
+        self.table = np.zeros((count, 2 * count + 1))
         self.table[:, :count] = train @ train.T
         self.table[:, count] = train @ residual[design.train].astype(np.float32)
-        self.table[:, count + 1 :] = columns[:, held]
+        self.table[:, count + 1 :][np.diag_indices(count)] = 1.0
+        self.values = columns[:, held].astype(np.float64)
         self.norms = np.diag(self.table[:, :count]).copy()
         self.floor = max(1e-4 * float(self.norms.max(initial=0.0)), 1e-300)
         self.left = residual[held].copy()
@@ -167,7 +169,9 @@ class _Pursuit:
             if not alive[best] or explained[best] / self.rows < least / 2:
                 return
             alive[best] = False
-            step = (self.table[best, count] / self.norms[best]) * self.table[best, count + 1 :]
+            step = (self.table[best, count] / self.norms[best]) * (
+                self.table[best, count + 1 :] @ self.values
+            )
             # r^2 - (r - s)^2 on the validation rows
             better = step[:rows] * (2.0 * self.left[:rows] - step[:rows])
             gain = float(better.sum()) / rows
