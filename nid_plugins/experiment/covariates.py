@@ -1,8 +1,9 @@
 """Covariates: whether one may be used, and what it saves.
 
 A covariate takes out the part of a metric's variance that was there before the treatment (CUPED; CUPAC where it is a model's
-prediction). It must not be changed by the treatment, or the adjustment takes a part of the effect out with it. A change shows
-as a difference of the covariate between the variants, so that this is tested first.
+prediction). It must not be changed by the treatment, or the adjustment biases the effect: a part of it goes with
+the variance, or is counted twice. A change shows as a difference of the covariate between the variants, so that this is
+tested first.
 """
 
 from __future__ import annotations

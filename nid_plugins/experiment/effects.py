@@ -124,7 +124,7 @@ def _given_up(metric: Metric, variant: str, p: float) -> str:
         return f"The covariate {metric.covariate!r} of {metric.name!r} does not vary, and was not used."
     return (
         f"The covariate {metric.covariate!r} of {metric.name!r} differs between {variant!r} and the control (p = {p:.2g}): "
-        "the treatment changes it, or the units differ. It was not used, as it would take a part of the effect out."
+        "the treatment changes it, or the units differ. It was not used, as it would bias the effect."
     )
 
 
