@@ -103,6 +103,11 @@ def _one(  # noqa: PLR0911 - one outcome a line
     if sequential and effect.relative_high < design.mde:
         small = f"An effect as large as the design looks for ({design.mde:+.2%}) is ruled out."
         return "stop", [*said, small]
+    if not (math.isfinite(effect.effect_low) or math.isfinite(effect.effect_high)):
+        return "continue", [
+            *said,
+            "There is no interval: the values do not vary, are missing, or sum to nothing.",
+        ]
     if not sequential:
         return "stop", [*said, "At the planned end no effect is found."]
     reached = " The planned size is reached; more units make the interval narrower." if finished else ""
