@@ -65,7 +65,15 @@ class Spool(ABC):
                 raise SettingError(
                     f"{name} out of range", received=repr(value), expected=f"a number of at least {low:g}"
                 )
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise SettingError(
+                "a file is where a sink's folder should be",
+                field="folder",
+                received=str(error.filename or folder),
+                expected="a folder, or nothing yet",
+            ) from error
         self.dropped = 0
         self._folder = folder
         self._rows, self._seconds, self._backlog = rows, seconds, backlog
