@@ -142,8 +142,9 @@ class Warehouse:
 
                 return self._register(read_exposures(folder))
             path = str(pathlib.Path(glob.escape(path)) / "**" / "*.parquet")
+        pattern = glob.has_magic(path) and not pathlib.Path(path).is_file()
         # A glob of the user's own, which pathlib takes in parts only.
-        files = sorted(glob.glob(path, recursive=True)) if glob.has_magic(path) else [path]  # noqa: PTH207
+        files = sorted(glob.glob(path, recursive=True)) if pattern else [path]  # noqa: PTH207
         files = [file for file in files if pathlib.Path(file).is_file()]
         if not files:
             raise FrameError(
@@ -151,6 +152,7 @@ class Warehouse:
                 received=path,
                 expected="a Parquet file, a folder or glob of such, or file.duckdb::table",
             )
+        _check_parquet(files, what)
         if not self.own:
             import pyarrow.dataset
 
@@ -160,7 +162,14 @@ class Warehouse:
 
     def _database(self, place: str, name: str, what: str) -> Any:
         if not pathlib.Path(place).is_file():
-            raise FrameError(f"there is no DuckDB file of the {what}", received=place)
+            spooled = pathlib.Path(f"{place}.spool").is_dir()
+            raise FrameError(
+                f"there is no DuckDB file of the {what}",
+                received=place,
+                hint="A sink's spool is beside it, not loaded yet: flush the sink, or wait for it"
+                if spooled
+                else None,
+            )
         self._note_spool(place, name, what)
         schema, _, table = name.rpartition(".")
         if not self.own:
@@ -194,6 +203,17 @@ class Warehouse:
         if waiting:
             self.notes.append(
                 f"{len(waiting)} spooled file(s) of {what} beside {place} are not in the table yet; flush or recover the sink."
+            )
+
+
+def _check_parquet(files: list[str], what: str) -> None:
+    for file in files:
+        if file.lower().endswith((".csv", ".tsv", ".txt", ".json", ".jsonl", ".gz")):
+            raise FrameError(
+                f"the {what} are in a file that is not Parquet",
+                received=file,
+                expected="a Parquet file, a folder or glob of such, or file.duckdb::table",
+                hint="Read it as a frame, with ids as text, e.g. pandas.read_csv(file, dtype={'unit': str}), and save it as Parquet",
             )
 
 
