@@ -12,7 +12,7 @@ from nid_plugins.errors import FrameError, MissingExtraError
 from nid_plugins.experiment import checks, effects, guardrails
 from nid_plugins.experiment.decision import decide
 from nid_plugins.experiment.design import Design
-from nid_plugins.experiment.exclusions import clean_exposures, join_clicks
+from nid_plugins.experiment.exclusions import check_clicked, clean_exposures, join_clicks
 from nid_plugins.experiment.quantiles import quantiles
 from nid_plugins.experiment.results import Analysis, Effect, Exclusion, GuardrailVerdict
 from nid_plugins.experiment.sample_ratio import check_sample_ratio
@@ -149,6 +149,8 @@ def _read(house: Warehouse, design: Design, exposures: Any, clicks: Any) -> _Imp
     log = read_log(ibis, table, design, [*needed, *covariates], "exposures", need=need)
     kept, exclusions = clean_exposures(house, log, design, joined=clicks is not None)
     values = log.values
+    if clicks is None and CLICK in values:
+        check_clicked(kept)
     if clicks is not None:
         raw = house.table(clicks, "clicks")
         elsewhere = [name for name in (CLICK, *needed) if name not in log.values]

@@ -195,6 +195,30 @@ def _check_variants(table: Any, design: Design) -> None:
         )
 
 
+def check_clicked(table: Any) -> None:
+    """Check that impressions that know their clicks say 0 or 1.
+
+    Raises:
+        FrameError: They have other numbers.
+    """
+    click = table[Log.value(CLICK)]
+    bad = table.filter(~click.isin([0.0, 1.0])).select(click=click).limit(1).to_pyarrow().to_pylist()
+    if bad:
+        raise FrameError(
+            "values of the exposures that are no clicks",
+            field=CLICK,
+            received=repr(bad[0]["click"]),
+            expected="0 or 1 in each row",
+            hint="Counts go into a column and a metric of their own: Metric(name, 'ratio', numerator=..., denominator='impressions')",
+        )
+
+
+def _comparable(house: Warehouse, left: Any, right: Any) -> bool:
+    # Ours runs in UTC; what a warehouse makes of a time without a zone beside one with it is its own affair.
+    zones = [table.timestamp.type().timezone is None for table in (left, right)]
+    return house.own or zones[0] == zones[1]
+
+
 def join_clicks(
     house: Warehouse, impressions: Any, exposures: Log, clicks: Log, design: Design
 ) -> tuple[Any, list[Exclusion]]:
@@ -227,8 +251,10 @@ def join_clicks(
     once = flagged.filter(flagged.excluded.isnull()).drop("excluded")
     values = [name for name in clicks.values if name != CLICK]
     unit = {"click_unit": once.unit} if "unit" in clicks.keys else {}
+    timed = {"timestamp"} <= clicks.keys & exposures.keys and _comparable(house, impressions, once)
+    time = {"click_timestamp": once.timestamp} if timed else {}
     once = once.select(
-        click_impression=once.impression, **unit, **{f"click_{n}": once[Log.value(n)] for n in values}
+        click_impression=once.impression, **unit, **time, **{f"click_{n}": once[Log.value(n)] for n in values}
     )
 
     known = exposures.table.select("impression").distinct()
@@ -237,6 +263,7 @@ def join_clicks(
     lost = alone.count().to_pyarrow().as_py() - excluded
     both = impressions.left_join(once, impressions.impression == once.click_impression)
     hit = both.click_impression.notnull()
+    early = both.click_timestamp < both.timestamp if timed else None
     foreign = 0
     if unit:
         other = hit & (both.click_unit != both.unit)
@@ -245,6 +272,14 @@ def join_clicks(
     for reason, rows in ((CLICKS_ALONE, lost), (CLICKS_EXCLUDED, excluded), (CLICKS_UNIT, foreign)):
         if rows:
             exclusions.append(Exclusion(reason, int(rows), None, _DETAILS[reason]))
+    if early is not None and (rows := both.filter(hit & early).count().to_pyarrow().as_py()):
+        house.notes.append(
+            f"{rows:,} clicks are earlier than the impression they refer to; they count. Clocks differ, or the ids are wrong."
+        )
+    if lost and not both.filter(hit).limit(1).count().to_pyarrow().as_py():
+        house.notes.append(
+            "No click refers to any exposure: the impression ids of the two tables differ in kind."
+        )
     numbers = {Log.value(n): ibis.ifelse(hit, both[f"click_{n}"], 0.0) for n in values}
     columns = [name for name in impressions.columns if name not in numbers]
     return (
