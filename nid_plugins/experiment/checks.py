@@ -168,7 +168,9 @@ def instance(value: object, field: str, kind: type[Any]) -> None:
             "the wrong kind of object",
             field=field,
             received=f"{type(value).__name__} {value!r}"[:200],
-            expected=f"nid.experiment.{kind.__name__}(...)",
+            expected=f"nid.experiment.{kind.__name__}(...)"
+            if kind.__module__.startswith("nid_plugins.")
+            else f"a {kind.__name__}",
         )
 
 

@@ -110,5 +110,10 @@ def _one(  # noqa: PLR0911 - one outcome a line
         ]
     if not sequential:
         return "stop", [*said, "At the planned end no effect is found."]
-    reached = " The planned size is reached; more units make the interval narrower." if finished else ""
+    planned = design.sizing is not None or design.stop is not None
+    reached = (
+        " The planned size or end is reached; more units make the interval narrower."
+        if planned and finished
+        else ""
+    )
     return "continue", [*said, f"The interval holds both zero and the change looked for.{reached}"]

@@ -87,3 +87,14 @@ def test_a_sink_in_the_place_of_a_file(tmp_path):
     path.write_text("")
     with pytest.raises(SettingError, match="a file is where"):
         ParquetSink(path)
+
+
+def test_a_size_nobody_planned_is_not_said_to_be_reached(trial, plan):
+    going = analyze(plan(), *trial())
+    assert going.decision == "continue"
+    assert "reached" not in " ".join(going.reasons)
+
+
+def test_a_start_that_is_text_is_asked_for_as_a_moment():
+    with pytest.raises(SettingError, match="expected: a datetime"):
+        Design("exp", start="2030-01-01")
