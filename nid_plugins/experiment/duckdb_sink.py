@@ -85,6 +85,8 @@ class DuckDBSink(Spool):
             os.close(lock)
 
     def _open(self, deadline: float) -> Any:
+        if not self.path.exists():
+            self._create()
         while True:
             try:
                 return self._duckdb.connect(str(self.path))
@@ -92,6 +94,21 @@ class DuckDBSink(Spool):
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(_PAUSE)
+
+    def _create(self) -> None:
+        # DuckDB writes the headers of a new file one after the other, and cannot read a file that has only some of them:
+        # a process killed between two would leave a database that nobody can open again. So it comes into its place whole.
+        new = self.path.with_name(f"{self.path.name}.new")  # only who holds the lock is here
+        new.unlink(missing_ok=True)
+        self._duckdb.connect(str(new)).close()
+        try:
+            os.link(new, self.path)
+        except FileExistsError:  # somebody without our lock was faster
+            new.unlink()
+        except OSError:  # a file system without links
+            new.rename(self.path)
+        else:
+            new.unlink()
 
     def _load(self, connection: Any, key: str, table: pa.Table) -> None:
         # Names are identifiers, checked above; DuckDB takes no parameters in their place.

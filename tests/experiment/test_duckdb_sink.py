@@ -110,6 +110,29 @@ def test_a_process_killed_while_it_loads_loses_and_doubles_nothing(path, python)
     assert spooled(path) == []
 
 
+KILLED_WHILE_IT_CREATES = """
+import os, signal, sys
+
+def kill(event, arguments):
+    # The last moment before the new database is in its place.
+    if event in {"os.link", "os.rename"} and os.fspath(arguments[1]) == sys.argv[1]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(kill)
+"""
+
+
+def test_a_process_killed_while_it_makes_the_file_leaves_none_that_cannot_be_opened(path, python):
+    process = python(KILLED_WHILE_IT_CREATES + WRITER, path, "p", 1)
+    printed, _ = process.communicate(timeout=60)
+    assert (printed, process.returncode) == ("0\n", -signal.SIGKILL)
+    assert not path.exists()
+    assert len(spooled(path)) == 1
+    DuckDBSink(path).close()
+    assert len(rows_of(path)) == 20
+    assert {p.name for p in path.parent.iterdir()} == {path.name + end for end in ("", ".lock", ".spool")}
+
+
 def test_a_file_loaded_before_a_crash_is_not_loaded_again(path, events_of):
     sink = DuckDBSink(path)
     sink.write(events_of(10))
