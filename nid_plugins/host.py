@@ -136,7 +136,7 @@ class PluginHost:
 
     @property
     def names(self) -> frozenset[str]:
-        """Names of all plug-ins met so far: at work, blocked or broken."""
+        """Names of all plug-ins met so far, at work, blocked or broken."""
         with self._lock:
             self._load()
             return frozenset(self._seen)

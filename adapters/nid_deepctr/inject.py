@@ -49,7 +49,7 @@ def residual(
         inputs: How the model takes a batch, as in ``nid.wrap``. ``"auto"``: by the names of its columns.
         output: What it returns. ``"auto"``: what its task says.
         extract: See :func:`nid_keras.inject.residual`.
-        fresh: See there. By default the model is copied by :func:`nid_deepctr.copying.twin`.
+        fresh: See there. By default the model is copied by ``nid_deepctr.copying.twin``.
         **options: ``frozen``, ``dim``, ``hidden``, ``dropout``, ``l2``, ``embeddings``, ``train_embeddings``,
             ``train_projection``, ``seed``; see there.
 

@@ -62,7 +62,7 @@ def residual(
         frozen: Whether the base is kept as it is: its weights are not trained and it runs in inference mode.
         fresh: Returns a new model of the same architecture, where a model's configuration does not describe it.
         **tower: ``dim``, ``hidden``, ``dropout``, ``l2``, ``embeddings``, ``train_embeddings``, ``train_projection``,
-            ``seed``; see :class:`~nid_keras.layers.CrossTowerMixin`.
+            ``seed``; see :class:`~nid_keras.keras3.CrossTower`.
 
     Raises:
         SettingError: An option is out of its domain.

@@ -132,8 +132,8 @@ class CrossTowerMixin(CrossEmbeddingMixin):
     Embeddings given to start from keep their values. There it is ``w`` that starts at zero, for the same reason.
 
     Args:
-        crosses: As of :class:`CrossEmbeddingMixin`, and so are ``columns``, ``dim``, ``l2``, ``embeddings``,
-            ``train_embeddings``.
+        crosses: As of :class:`~nid_keras.keras3.CrossEmbedding`, and so are ``columns``, ``dim``, ``l2``,
+            ``embeddings``, ``train_embeddings``.
         columns: See above.
         dim: See above.
         hidden: Widths of the layers of an MLP without biases on ``e``, beside ``w . e``; none by default. The linear

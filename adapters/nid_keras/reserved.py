@@ -38,7 +38,7 @@ _ARRAYS = {
 
 
 class ReservedTowerMixin(CrossTowerMixin):
-    """A :class:`~nid_keras.layers.CrossTowerMixin` of crosses that are not known yet, filled in by :meth:`fill`.
+    """A :class:`~nid_keras.keras3.CrossTower` of crosses that are not known yet, filled in by ``fill``.
 
     A place without a cross adds exactly 0 to the logit and learns nothing. Which crosses there are is a matter of the
     weights alone, so that a checkpoint of the weights, of whatever kind, holds them; the config holds only the room.

@@ -102,7 +102,7 @@ class CrossTower(nn.Module):
         SettingError: An option is out of its domain, or embeddings do not fit the crosses.
 
     Shapes:
-        Input: as :class:`CrossIds`. Output: (n, 1).
+        Input: as :class:`~nid_torch.ids.CrossIds`. Output: (n, 1).
     """
 
     def __init__(

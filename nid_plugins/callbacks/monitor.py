@@ -64,7 +64,7 @@ class InteractionMonitor:
         screen: Crosses screened at a check, from the top; 0 for none.
         stop_after: Once the top K has not changed for this many checks, no more are made. None: never.
         sinks: Where checks are written besides ``history``: objects with ``write(check)`` and ``close()``, e.g. of
-            :mod:`nid_plugins.callbacks.sinks`.
+            :class:`nid_plugins.callbacks.Sink`.
         seed: Of the sample and the detection.
         detect: Options of :func:`nid_plugins.detect`: detector, options, baseline, instances (here the most there may be;
             by default 256), perturbations (by default 2000), prune, rank, min_gain, candidates, executor (by default

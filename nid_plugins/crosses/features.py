@@ -175,7 +175,7 @@ class CrossFeatures:
 
     @functools.cached_property
     def row(self) -> RowLookup:
-        """Cross ids of one row in microseconds, in plain Python: ``crosses.row({"user": 3, "item": 7, ...})``.
+        """Cross ids of one row in microseconds, in plain Python, as in ``crosses.row({"user": 3, "item": 7, ...})``.
 
         For services that compute features before the model. The row is a mapping of field to value (a pandas Series
         too), or a list, tuple or array of all values in schema order; a missing value is None or NaN. The answer is a
@@ -221,7 +221,7 @@ class CrossFeatures:
         return CrossFeatures(self.schema, [self.crosses[i] for i in picked], self.edges)
 
     def save(self, directory: str | Path, embeddings: Mapping[str, Any] | None = None) -> Path:
-        """Write to a directory, to be read by :meth:`load`; see :mod:`nid_plugins.crosses.store`.
+        """Write to a directory, to be read by :meth:`load`: JSON and safetensors, never pickle.
 
         Args:
             directory: Where to; what was saved there before is replaced.

@@ -171,7 +171,7 @@ class Design(Shown):
 
     @property
     def control(self) -> Variant:
-        """The variant the others are compared with: the first."""
+        """The variant the others are compared with, which is the first."""
         return self.variants[0]
 
     @property
@@ -195,7 +195,7 @@ class Design(Shown):
 
     @property
     def reach(self) -> float:
-        """Share of all units that get into the experiment: coverage, times the slice of the namespace."""
+        """Share of all units that get into the experiment, which is coverage, times the slice of the namespace."""
         inside = sum(steps_of(self.weights, self.coverage)) / 10_000
         return inside * (1.0 if self.namespace is None else self.namespace.share)
 

@@ -45,7 +45,7 @@ def strongest_combinations(
 ) -> list[list[Combination]]:
     """Return for each cross the combinations whose clicks the model is furthest from, the furthest first.
 
-    The offsets are those crosses are screened by; see :mod:`nid_plugins.crosses.offsets`. Ties, and all combinations
+    The offsets are those crosses are screened by; see :func:`nid_plugins.screen`. Ties, and all combinations
     where no offset is worth it, go by the number of rows.
 
     Args:

@@ -81,7 +81,7 @@ class Plan:
         triple_strength: The same for triples; ``None`` for ``strength``.
         planted: The sets to plant, instead of ``pairs`` and ``triples`` drawn at random.
         rank: Traits behind the part of an interaction that generalises; see
-            :func:`~nid_plugins.simulate.effects.interaction_effect`.
+            ``nid_plugins.simulate.effects.interaction_effect``.
         idiosyncratic: Share of a planted effect's variance that is particular to each combination, 0 .. 1.
         heredity: Share of a planted triple's low-rank variance that belongs to the pairs inside it, 0 .. 1.
         main: Standard deviation of each field's main effect.
