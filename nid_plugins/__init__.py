@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from nid_plugins import experiment
     from nid_plugins.adapter import Adapter, Predictor
     from nid_plugins.blackbox import BlackBox, wrap
+    from nid_plugins.comparing import compare
+    from nid_plugins.comparison import ModelComparison
     from nid_plugins.crosses import CrossFeatures, fit_crosses, load_embeddings, screen
     from nid_plugins.detection import detect
     from nid_plugins.errors import (
@@ -47,6 +49,7 @@ __all__ = [
     "Interaction",
     "InteractionReport",
     "MissingExtraError",
+    "ModelComparison",
     "ModelError",
     "NidError",
     "NidWarning",
@@ -58,6 +61,7 @@ __all__ = [
     "SparseField",
     "UnsupportedError",
     "__version__",
+    "compare",
     "cross_embeddings",
     "detect",
     "experiment",
@@ -75,6 +79,8 @@ __all__ = [
 _HOMES = {
     "nid_plugins.adapter": ("Adapter", "Predictor"),
     "nid_plugins.blackbox": ("BlackBox", "wrap"),
+    "nid_plugins.comparing": ("compare",),
+    "nid_plugins.comparison": ("ModelComparison",),
     "nid_plugins.crosses": ("CrossFeatures", "fit_crosses", "load_embeddings", "screen"),
     "nid_plugins.detection": ("detect",),
     "nid_plugins.errors": (

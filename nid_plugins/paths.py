@@ -1,11 +1,12 @@
-"""Paths as users give them."""
+"""Paths as users give them, and text files written whole."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
-from nid_plugins.errors import SettingError
+from nid_plugins.errors import ArtefactError, SettingError
 
 
 def as_path(value: object, what: str) -> Path:
@@ -22,3 +23,23 @@ def as_path(value: object, what: str) -> Path:
     if not isinstance(text, str):
         raise SettingError(f"not {what}", received=repr(value), expected="a path: a string or pathlib.Path")
     return Path(text)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a file, whole or not at all.
+
+    Raises:
+        ArtefactError: It cannot be written there.
+        SettingError: ``path`` is not a path.
+    """
+    target = as_path(path, "a file")
+    if not target.name or target.is_dir():
+        raise ArtefactError("a folder has this name", received=str(target), hint="Name a file")
+    part = target.with_name(target.name + f".{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(target)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise ArtefactError(f"it cannot be written: {error}", received=str(target)) from error

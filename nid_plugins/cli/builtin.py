@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def nid_register_commands(register: Callable[[click.Command], object]) -> None:
     """Add the commands of this folder."""
     from nid_plugins.cli.ab import ab
+    from nid_plugins.cli.compare import compare
     from nid_plugins.cli.cross import cross
     from nid_plugins.cli.demo import demo
     from nid_plugins.cli.detect import detect
@@ -23,5 +24,5 @@ def nid_register_commands(register: Callable[[click.Command], object]) -> None:
     from nid_plugins.cli.report import report
     from nid_plugins.cli.screen import screen
 
-    for command in (ab, cross, demo, detect, plugins, report, screen):
+    for command in (ab, compare, cross, demo, detect, plugins, report, screen):
         register(command)

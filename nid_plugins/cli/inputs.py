@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nid_plugins.errors import ArtefactError
+from nid_plugins.errors import ArtefactError, MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,6 +87,20 @@ def check_writable(out: Path, *, folder: bool = False) -> None:
         raise ArtefactError(
             "the folder cannot be made", received=f"{type(error).__name__}: {error}", expected="a folder"
         ) from error
+
+
+def check_page(html: Path | None) -> None:
+    """Check that a page can be made and written, before the work is done.
+
+    Raises:
+        ArtefactError: It cannot be written there.
+        MissingExtraError: Jinja2 is not installed.
+    """
+    if html is None:
+        return
+    check_writable(html)
+    if importlib.util.find_spec("jinja2") is None:
+        raise MissingExtraError("pages need Jinja2", hint="pip install 'nid-plugins[report]'")
 
 
 def read_schema(path: Path | None) -> FeatureSchema | None:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nid_plugins.cli.inputs import FILE, check_writable, data_options, model_options, with_options
+from nid_plugins.cli.inputs import FILE, check_page, check_writable, data_options, model_options, with_options
+from nid_plugins.cli.scored import Rows, after_options, check_after, check_scored, compared
 from nid_plugins.errors import MissingExtraError, SettingError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_SCORED = "gains and combinations of crosses are told from clicks and a model"
+_SCORED = "gains and combinations of crosses, and what they change, are told from clicks and a model"
 
 
 @click.command("report")
@@ -26,17 +27,21 @@ _SCORED = "gains and combinations of crosses are told from clicks and a model"
     "--crosses", type=FILE, metavar="DIR", help="Crosses whose gains and strongest combinations are shown."
 )
 @click.option(
-    "--data", type=FILE, metavar="FILE", help="Rows for --crosses, which the model was not trained on."
+    "--data",
+    type=FILE,
+    metavar="FILE",
+    help="Rows for --crosses and --after, which the models were not trained on.",
 )
 @click.option("--label", metavar="COLUMN", help="Column of clicks.")
 @click.option("--model", metavar="MODEL", help="package.module:factory of the model without the crosses.")
 @click.option("--logits", metavar="COLUMN", help="Column of the model's logits, instead of --model.")
-@with_options(data_options[1:], model_options)
+@with_options(after_options, data_options[1:], model_options)
 def report(report: Path, html: Path | None, picture: Path | None, **options: Any) -> None:
     """Show the interactions of REPORT, a file nid detect wrote.
 
     With --crosses, a folder nid cross wrote, and --data, also what each cross adds to the model and its strongest
-    combinations, with CTR observed and predicted.
+    combinations, with CTR observed and predicted. With --after and --data also how much better the model with crosses
+    predicts, as nid compare tells it.
     """
     from rich.console import Console
 
@@ -45,13 +50,15 @@ def report(report: Path, html: Path | None, picture: Path | None, **options: Any
     _check(html, picture, options)
     loaded = nid.InteractionReport.load(report)
     shown: dict[str, Any] = {}
-    if options["crosses"] is not None:
-        from nid_plugins.cli.scored import read_scored
-
-        crosses = nid.CrossFeatures.load(options["crosses"])
-        frame, clicks, logits = read_scored(options["data"], options["label"], options, _SCORED)
-        shown = {"crosses": crosses, "frame": frame, "label": clicks, "logits": logits}
-        shown["screening"] = nid.screen(crosses, frame, clicks, logits)
+    if options["data"] is not None:
+        crosses = None if options["crosses"] is None else nid.CrossFeatures.load(options["crosses"])
+        rows = Rows.read(options["data"], options["label"], options)
+        logits = rows.logits(options["model"], options["logits"], options)
+        if crosses is not None:
+            shown = {"crosses": crosses, "frame": rows.frame, "label": rows.clicks, "logits": logits}
+            shown["screening"] = nid.screen(crosses, rows.frame, rows.clicks, logits)
+        if check_after(options):
+            shown["before_after"] = compared(rows, logits, options)
     page = loaded.page(**shown)
     console = Console(highlight=False)
     console.print(page)
@@ -64,27 +71,25 @@ def report(report: Path, html: Path | None, picture: Path | None, **options: Any
 
 
 def _check(html: Path | None, picture: Path | None, options: dict[str, Any]) -> None:
-    from nid_plugins.cli.scored import check_scored
-
-    for out in filter(None, (html, picture)):
-        check_writable(out)
-    for wanted, package, what in (
-        (html, "jinja2", "pages need Jinja2"),
-        (picture, "matplotlib", "plots need matplotlib"),
-    ):
-        if wanted is not None and importlib.util.find_spec(package) is None:
-            raise MissingExtraError(what, hint="pip install 'nid-plugins[report]'")
-    needed = ("crosses", "data", "label")
-    given = [name for name in (*needed, "model", "logits") if options[name] is not None]
-    absent = [f"--{name}" for name in needed if options[name] is None]
-    if given and absent:
+    check_page(html)
+    if picture is not None:
+        check_writable(picture)
+        if importlib.util.find_spec("matplotlib") is None:
+            raise MissingExtraError("plots need matplotlib", hint="pip install 'nid-plugins[report]'")
+    after = check_after(options)
+    given = [name for name in ("crosses", "data", "label", "model", "logits") if options[name] is not None]
+    if not given and not after:
+        return
+    absent = [f"--{name}" for name in ("data", "label") if options[name] is None]
+    if options["crosses"] is None and not after:
+        absent.insert(0, "--crosses or --after")
+    if absent:
         raise SettingError(
             _SCORED,
-            received=f"no {', '.join(absent)}",
-            expected="--crosses, --data, --label and --model or --logits",
+            received=f"no {', no '.join(absent)}",
+            expected="--data, --label, --model or --logits, and --crosses, --after or --after-logits",
         )
-    if given:
-        check_scored(options, _SCORED)
+    check_scored(options, _SCORED)
 
 
 def _draw(report: Any, picture: Path) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from nid_plugins.errors import ArtefactError
-from nid_plugins.paths import as_path
+from nid_plugins.paths import as_path, write_text
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Mapping
 
     import pandas as pd
@@ -280,23 +279,3 @@ def _in(value: float | None) -> float:
 def _plain(value: Any) -> Any:
     """Return a value as it comes back from JSON."""
     return json.loads(json.dumps(value, default=str))
-
-
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a file, whole or not at all.
-
-    Raises:
-        ArtefactError: It cannot be written there.
-        SettingError: ``path`` is not a path.
-    """
-    target = as_path(path, "a file")
-    if not target.name or target.is_dir():
-        raise ArtefactError("a folder has this name", received=str(target), hint="Name a file")
-    part = target.with_name(target.name + f".{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(target)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise ArtefactError(f"it cannot be written: {error}", received=str(target)) from error

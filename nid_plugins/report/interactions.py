@@ -6,9 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from nid_plugins.comparison import ModelComparison
 from nid_plugins.crosses.features import CrossFeatures
 from nid_plugins.crosses.screen_report import ScreenReport
 from nid_plugins.errors import SettingError
+from nid_plugins.report.comparison_page import calibrated, measured
 from nid_plugins.report.content import Block, Column, Facts, Folded, Notice, Section, Table, numbers
 from nid_plugins.report.page import Page
 from nid_plugins.report.pictures import graph, heat_map
@@ -35,7 +37,7 @@ def interactions_page(
     frame: Any = None,
     label: Any = None,
     logits: npt.ArrayLike | None = None,
-    before_after: BeforeAfter | None = None,
+    before_after: ModelComparison | BeforeAfter | None = None,
     title: str = "Interactions of a model",
 ) -> Page:
     """Return the page of a detection.
@@ -47,7 +49,8 @@ def interactions_page(
         frame: Rows, best ones the model was not trained on.
         label: Their 0/1 labels, or the name of the frame's column.
         logits: The model's logits of them.
-        before_after: Measures of the model without and with the crosses, ``{"auc": (0.781, 0.789)}``.
+        before_after: The model without and with the crosses: what :func:`nid_plugins.compare` returned, or measures of
+            one's own, ``{"auc": (0.781, 0.789)}``.
         title: Of the page.
 
     Raises:
@@ -56,7 +59,10 @@ def interactions_page(
     """
     _check(screening, crosses, frame, label, logits, before_after)
     sections = [Section("Ranking", [*_verdict(report), _ranking(report, screening)])]
-    if before_after:
+    if isinstance(before_after, ModelComparison):
+        sections.append(Section("Before and after", measured(before_after)))
+        sections.append(Section("Calibration", calibrated(before_after), detail=True))
+    elif before_after:
         sections.append(Section("Before and after", [_measures(before_after)]))
     pictures: list[Block] = [one for one in (heat_map(report), graph(report)) if one is not None]
     if pictures:
@@ -99,7 +105,7 @@ def _check(
             received=f"no {', '.join(absent)}",
             expected="crosses, frame, label and logits, or none of them",
         )
-    if before_after is None:
+    if before_after is None or isinstance(before_after, ModelComparison):
         return
     try:
         for before, after in before_after.values():  # type: ignore[attr-defined]
@@ -109,7 +115,7 @@ def _check(
             "not measures before and after",
             field="before_after",
             received=repr(before_after)[:80],
-            expected='a mapping such as {"auc": (0.781, 0.789)}',
+            expected='what nid.compare returns, or a mapping such as {"auc": (0.781, 0.789)}',
         ) from error
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from nid_plugins.comparison import ModelComparison
     from nid_plugins.crosses.features import CrossFeatures
     from nid_plugins.crosses.screen_report import ScreenReport
     from nid_plugins.report.page import Page
@@ -165,7 +166,7 @@ class InteractionReport(Shown):
         frame: Any = None,
         label: Any = None,
         logits: npt.ArrayLike | None = None,
-        before_after: Mapping[str, tuple[float, float]] | None = None,
+        before_after: ModelComparison | Mapping[str, tuple[float, float]] | None = None,
     ) -> str | None:
         """Write the report as one HTML file that needs no network, or return its text where no file is named.
 
@@ -177,7 +178,8 @@ class InteractionReport(Shown):
             frame: Rows, n of them, best ones the model was not trained on.
             label: Their 0/1 labels, shape (n,), or the name of the frame's column.
             logits: The model's logits of them, shape (n,).
-            before_after: Measures of the model without and with crosses, such as ``{"auc": (0.781, 0.789)}``.
+            before_after: The model without and with crosses on the same rows: what :func:`nid_plugins.compare`
+                returned, or measures of one's own, such as ``{"auc": (0.781, 0.789)}``.
 
         Raises:
             ArtefactError: It cannot be written there.

@@ -99,8 +99,8 @@ def test_a_plot_is_drawn(call, tmp_path):
         (("absent.json",), "the report cannot be read"),
         (("rows.csv",), "the report is damaged"),
         (("r.json", "--html", "absent/out.html"), "no place for a file"),
-        (("r.json", "--crosses", "crosses"), "no --data, --label"),
-        (("r.json", "--model", "flat_model:load"), "no --crosses, --data, --label"),
+        (("r.json", "--crosses", "crosses"), "no --data, no --label"),
+        (("r.json", "--model", "flat_model:load"), "no --crosses or --after, no --data, no --label"),
         (
             ("r.json", "--crosses", "crosses", "--data", "rows.csv", "--label", "click"),
             "either --model or --logits",

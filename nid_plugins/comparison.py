@@ -1,0 +1,261 @@
+"""What a comparison of two models found, and its JSON file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from nid_plugins.errors import ArtefactError, SettingError
+from nid_plugins.paths import as_path, write_text
+from nid_plugins.report.shown import Shown
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Mapping
+
+    import pandas as pd
+
+    from nid_plugins.report.page import Page
+
+FORMAT = "nid-plugins/model-comparison"
+VERSION = 1
+
+UP_IS_BETTER = {"auc": True, "log_loss": False, "rig": True, "calibration": None}
+"""The measures, and whether more of one is better; None where neither is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One measure of two models, and the interval of its difference.
+
+    Args:
+        name: ``"auc"``; ``"log_loss"``, in nats a row; ``"rig"``, the relative information gain: the share of the entropy
+            of the rows' CTR that the model explains, 1 less the normalised entropy (He et al. 2014); or
+            ``"calibration"``, sum of predictions over sum of clicks.
+        before: Of the first model.
+        after: Of the second.
+        change: The second less the first.
+        low: Lower bound of the change.
+        high: Upper bound.
+    """
+
+    name: str
+    before: float
+    after: float
+    change: float
+    low: float
+    high: float
+
+    @property
+    def relative(self) -> float:
+        """The change over the size of the first; NaN where that is 0."""
+        return self.change / abs(self.before) if self.before else math.nan
+
+    @property
+    def verdict(self) -> str:
+        """``"better"``, ``"worse"``, or ``"open"`` where the interval holds 0; ``""`` for calibration, of which 1 is best."""
+        up = UP_IS_BETTER.get(self.name)
+        if up is None:
+            return ""
+        if self.low <= 0 <= self.high:
+            return "open"
+        return "better" if (self.change > 0) == up else "worse"
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationBin:
+    """Rows with similar predictions of a model.
+
+    Args:
+        rows: How many there are.
+        clicks: Clicks among them.
+        predicted: Mean prediction, weighted as the comparison is.
+        observed: CTR, weighted likewise.
+    """
+
+    rows: int
+    clicks: int
+    predicted: float
+    observed: float
+
+    @property
+    def off(self) -> float:
+        """Predicted over observed CTR, less 1: 0 is right; NaN without clicks."""
+        return self.predicted / self.observed - 1 if self.observed else math.nan
+
+
+@dataclass(frozen=True)
+class ModelComparison(Shown):
+    """Two models measured on the same rows; :func:`nid_plugins.compare` makes it.
+
+    Args:
+        measures: What was measured.
+        rows: Number of rows.
+        clicks: Clicks among them.
+        ctr: Click-through rate, weighted.
+        confidence: Of the intervals.
+        names: What the models are called.
+        calibration: For each model bins of its predictions, from the smallest.
+        notes: What a reader must know.
+        settings: ``output``, ``weights``, ``kept`` and the number of ``units``.
+    """
+
+    measures: tuple[Measure, ...]
+    rows: int
+    clicks: int
+    ctr: float
+    confidence: float
+    names: tuple[str, str] = ("before", "after")
+    calibration: tuple[tuple[CalibrationBin, ...], tuple[CalibrationBin, ...]] = ((), ())
+    notes: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __len__(self) -> int:
+        return len(self.measures)
+
+    def __iter__(self) -> Iterator[Measure]:
+        return iter(self.measures)
+
+    def __getitem__(self, name: str) -> Measure:
+        """Return a measure by its name.
+
+        Raises:
+            SettingError: There is none of this name.
+        """
+        for one in self.measures:
+            if one.name == name:
+                return one
+        raise SettingError(
+            "no such measure", received=repr(name), expected=f"one of {[one.name for one in self.measures]}"
+        )
+
+    @property
+    def verdict(self) -> str:
+        """Whether the second model is ``"better"`` or ``"worse"``, by the log-loss, or the rows leave it ``"open"``."""
+        return self["log_loss"].verdict
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the measures as a pandas frame, one row a measure."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            [{**dataclasses.asdict(one), "relative": one.relative, "verdict": one.verdict} for one in self]
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the comparison JSON-ready."""
+        return {
+            "format": FORMAT,
+            "schema_version": VERSION,
+            **{name: getattr(self, name) for name in ("rows", "clicks", "ctr", "confidence")},
+            "names": list(self.names),
+            "measures": [dataclasses.asdict(one) for one in self.measures],
+            "calibration": [[dataclasses.asdict(one) for one in bins] for bins in self.calibration],
+            "notes": list(self.notes),
+            "settings": dict(self.settings),
+        }
+
+    @classmethod
+    def from_dict(cls, spec: Mapping[str, Any]) -> ModelComparison:
+        """Return the comparison that :meth:`to_dict` wrote.
+
+        Raises:
+            ArtefactError: It is none, is damaged, or was written by a newer version.
+        """
+        if not isinstance(spec, dict) or spec.get("format") != FORMAT:
+            raise ArtefactError(
+                "not a comparison", received=type(spec).__name__, expected=f'"format": "{FORMAT}"'
+            )
+        version = spec.get("schema_version")
+        if not isinstance(version, int) or version > VERSION:
+            raise ArtefactError(
+                "the comparison was written by a newer version of nid-plugins",
+                received=f"schema version {version}",
+                expected=f"at most {VERSION}",
+                hint="Upgrade nid-plugins",
+            )
+        try:
+            before, after = (
+                tuple(
+                    CalibrationBin(
+                        int(one["rows"]),
+                        int(one["clicks"]),
+                        float(one["predicted"]),
+                        float(one["observed"]),
+                    )
+                    for one in bins
+                )
+                for bins in spec["calibration"]
+            )
+            first, second = spec["names"]
+            return cls(
+                tuple(
+                    Measure(
+                        str(one["name"]),
+                        *(float(one[part]) for part in ("before", "after", "change", "low", "high")),
+                    )
+                    for one in spec["measures"]
+                ),
+                int(spec["rows"]),
+                int(spec["clicks"]),
+                float(spec["ctr"]),
+                float(spec["confidence"]),
+                (str(first), str(second)),
+                (before, after),
+                tuple(map(str, spec["notes"])),
+                dict(spec["settings"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtefactError("the comparison is damaged", received=repr(error)) from error
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the comparison as JSON, whole or not at all.
+
+        Raises:
+            ArtefactError: It cannot be written there.
+            SettingError: ``path`` is not a path.
+        """
+        write_text(path, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> ModelComparison:
+        """Read a comparison :meth:`save` wrote.
+
+        Raises:
+            ArtefactError: It cannot be read, is damaged, or was written by a newer version.
+            SettingError: ``path`` is not a path.
+        """
+        source = as_path(path, "a comparison's file")
+        try:
+            spec = json.loads(source.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ArtefactError(f"the comparison cannot be read: {error}", received=str(source)) from error
+        except ValueError as error:
+            raise ArtefactError("the comparison is damaged", received=f"{source}: {error}") from error
+        return cls.from_dict(spec)
+
+    def page(self) -> Page:
+        """Return the comparison as a page."""
+        from nid_plugins.report.comparison_page import comparison_page
+
+        return comparison_page(self)
+
+    def __str__(self) -> str:
+        head = (
+            f"{self.names[0]} and {self.names[1]} on {self.rows:,} rows, {self.clicks:,} of them clicked; "
+            f"changes with {self.confidence:.0%} intervals"
+        )
+        lines = [
+            f"{one.name:<12} {one.before:.6f} -> {one.after:.6f}  {one.change:+.6f} [{one.low:+.6f}, {one.high:+.6f}]"
+            f"  {one.verdict}".rstrip()
+            for one in self.measures
+        ]
+        return "\n".join([head, *lines, *self.notes])
+
+    def __repr__(self) -> str:
+        return f"<ModelComparison: {self.rows} rows, log-loss {self['log_loss'].change:+.6f}, {self.verdict}>"
