@@ -15,7 +15,7 @@ MAX_CARDINALITY = 2**53
 
 @dataclass(frozen=True, slots=True)
 class SparseField:
-    """A categorical field whose values are integer ids ``0 .. cardinality - 1``.
+    """A categorical field whose values are integer ids, from 0 to ``cardinality - 1``.
 
     Args:
         name: Column name.

@@ -124,7 +124,7 @@ class CrossEmbeddingMixin(CrossIdsMixin):
 
 
 class CrossTowerMixin(CrossEmbeddingMixin):
-    """What crosses add to a logit: ``delta = w . e``, with ``e`` the K embeddings of a row side by side.
+    """What crosses add to a logit: ``delta = w @ e``, with ``e`` the K embeddings of a row side by side.
 
     The embeddings start at zero and ``w`` does not, so that delta is exactly 0 at first and one step of training moves
     it. There is no bias anywhere: a row none of whose crosses is known keeps delta 0 for good.
@@ -136,7 +136,7 @@ class CrossTowerMixin(CrossEmbeddingMixin):
             ``embeddings``, ``train_embeddings``.
         columns: See above.
         dim: See above.
-        hidden: Widths of the layers of an MLP without biases on ``e``, beside ``w . e``; none by default. The linear
+        hidden: Widths of the layers of an MLP without biases on ``e``, beside ``w @ e``; none by default. The linear
             path stays: the gradient of a ReLU network is zero at ``e = 0``.
         dropout: Rate of dropout on ``e``.
         l2: See above.

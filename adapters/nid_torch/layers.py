@@ -77,7 +77,7 @@ class CrossEmbedding(nn.Module):
 
 
 class CrossTower(nn.Module):
-    """What crosses add to a logit: ``delta = w . e``, with ``e`` the K embeddings of a row side by side.
+    """What crosses add to a logit: ``delta = w @ e``, with ``e`` the K embeddings of a row side by side.
 
     The embeddings start at zero and ``w`` does not, so that delta is exactly 0 at first and one step of training moves
     it. There is no bias anywhere: a row none of whose crosses is known keeps delta 0 for good.
@@ -88,7 +88,7 @@ class CrossTower(nn.Module):
         crosses: The crosses, fitted.
         columns: Position of each field in a matrix input; by default that of the crosses' schema.
         dim: Length of an embedding.
-        hidden: Widths of the layers of an MLP without biases on ``e``, beside ``w . e``; none by default. The linear
+        hidden: Widths of the layers of an MLP without biases on ``e``, beside ``w @ e``; none by default. The linear
             path stays: the gradient of a ReLU network is zero at ``e = 0``.
         dropout: Rate of dropout on ``e``.
         l2: Weight of the squared norm of the table in :meth:`penalty`.

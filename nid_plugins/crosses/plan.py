@@ -50,7 +50,7 @@ class CrossPlan:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Names of the fields that are members of some cross: sparse ones first."""
+        """Names of the fields that are members of some cross, sparse ones first."""
         return (*self.sparse, *self.dense)
 
     @property
@@ -105,7 +105,7 @@ class CrossPlan:
 
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any]) -> CrossPlan:
-        """Return the plan a :attr:`spec` describes.
+        """Return the plan a ``spec`` describes.
 
         Raises:
             SettingError: It is not one.
@@ -153,5 +153,5 @@ class CrossPlan:
 
     @property
     def ragged(self) -> bool:
-        """Whether dense fields differ in the number of edges: a value of infinity counts the filling ones too."""
+        """Whether dense fields differ in the number of edges; a value of infinity then counts the filling ones too."""
         return len(set(self.edge_counts.ravel().tolist())) > 1

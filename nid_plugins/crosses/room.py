@@ -91,7 +91,7 @@ class Room:
 
     @property
     def edges(self) -> Mapping[str, npt.NDArray[np.float32]]:
-        """Bin edges that are known beforehand: none."""
+        """Bin edges that are known beforehand, which is none."""
         return {}
 
     @property
@@ -106,7 +106,7 @@ class Room:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Names of all fields, sparse ones first: what members are numbered by."""
+        """Names of all fields, sparse ones first, by which members are numbered."""
         return (*self.sparse, *self.dense)
 
     def plan(self) -> CrossPlan:

@@ -55,7 +55,7 @@ def detect(
         baseline: What an off field holds: ``"mode"`` (mode or mean), ``"oov"``, ``"sample"``, ``"zero_embedding"``.
         instances: Rows explained: drawn without replacement, all when the frame has fewer. ``"auto"``: rows are taken in
             random order until the top K is settled, which is when in nine of ten bootstrap resamples of the instances
-            four fifths of it stay (see :mod:`nid_plugins.detection.stopping`); at most all rows. The report's settings
+            four fifths of it stay (see ``docs/scale-detection.md``); at most all rows. The report's settings
             tell how many were used and why it stopped.
         perturbations: Masks an instance.
         top_k: Interactions in the report.

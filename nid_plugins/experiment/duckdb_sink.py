@@ -25,7 +25,7 @@ _PAUSE = 0.02  # seconds between two attempts to open the file
 class DuckDBSink(Spool):
     """Writes exposures to a table of a DuckDB file; see :class:`~nid_plugins.experiment.spool.Spool` for how.
 
-    Events not loaded yet are in ``PATH.spool/TABLE``; :meth:`flush` loads them. While another process has the file open for
+    Events not loaded yet are in ``PATH.spool/TABLE``; :meth:`~nid_plugins.experiment.spool.Spool.flush` loads them. While another process has the file open for
     writing they stay there. Which spooled files have been loaded is kept in the table ``TABLE_files``, in the same
     transaction as their events: none is loaded twice.
 
