@@ -74,20 +74,24 @@ class CalibrationBin:
         clicks: Clicks among them.
         predicted: Mean prediction, weighted as the comparison is.
         observed: CTR, weighted likewise.
+        low: Lower bound of how far the predictions are off; NaN without clicks.
+        high: Upper bound.
     """
 
     rows: int
     clicks: int
     predicted: float
     observed: float
+    low: float = math.nan
+    high: float = math.nan
 
     @property
     def off(self) -> float:
-        """Predicted over observed CTR, less 1: 0 is right; NaN without clicks."""
+        """Predicted over observed CTR, less 1; 0 is right, NaN without clicks."""
         return self.predicted / self.observed - 1 if self.observed else math.nan
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ModelComparison(Shown):
     """Two models measured on the same rows; :func:`nid_plugins.compare` makes it.
 
@@ -112,6 +116,9 @@ class ModelComparison(Shown):
     calibration: tuple[tuple[CalibrationBin, ...], tuple[CalibrationBin, ...]] = ((), ())
     notes: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ModelComparison) and self.to_dict() == other.to_dict()
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -148,14 +155,14 @@ class ModelComparison(Shown):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the comparison JSON-ready."""
+        """Return the comparison JSON-ready; NaN becomes null."""
         return {
             "format": FORMAT,
             "schema_version": VERSION,
             **{name: getattr(self, name) for name in ("rows", "clicks", "ctr", "confidence")},
             "names": list(self.names),
             "measures": [dataclasses.asdict(one) for one in self.measures],
-            "calibration": [[dataclasses.asdict(one) for one in bins] for bins in self.calibration],
+            "calibration": [[_out(dataclasses.asdict(one)) for one in bins] for bins in self.calibration],
             "notes": list(self.notes),
             "settings": dict(self.settings),
         }
@@ -185,8 +192,10 @@ class ModelComparison(Shown):
                     CalibrationBin(
                         int(one["rows"]),
                         int(one["clicks"]),
-                        float(one["predicted"]),
-                        float(one["observed"]),
+                        *(
+                            math.nan if one[part] is None else float(one[part])
+                            for part in ("predicted", "observed", "low", "high")
+                        ),
                     )
                     for one in bins
                 )
@@ -259,3 +268,7 @@ class ModelComparison(Shown):
 
     def __repr__(self) -> str:
         return f"<ModelComparison: {self.rows} rows, log-loss {self['log_loss'].change:+.6f}, {self.verdict}>"
+
+
+def _out(numbers: dict[str, float]) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else value for name, value in numbers.items()}
