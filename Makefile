@@ -1,6 +1,6 @@
 # make demo   see it work on simulated clicks
 # make test   linter, type checker, tests
-# make docs   put the benchmarks' last results into the tables of README and docs
+# make docs   put the benchmarks' last results into the tables, and build the site: docs/_build/html/index.html
 # Needs Python 3.11 or newer and pip; everything else goes into .venv.
 
 PYTHON ?= python3
@@ -23,7 +23,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev,docs]'
 	touch $(STAMP)
 
 demo: $(STAMP)
@@ -31,6 +31,8 @@ demo: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python -m benchmarks.tables
+	$(BIN)/python -m sphinx -W -n -E --keep-going -q -d docs/_build/doctrees docs docs/_build/html
+	@echo docs/_build/html/index.html
 
 lint: $(STAMP)
 	$(BIN)/ruff check
@@ -53,4 +55,4 @@ test: $(STAMP)
 	$(MAKE) --no-print-directory unit
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache

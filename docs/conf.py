@@ -1,0 +1,75 @@
+"""Settings of the documentation's build: ``make docs``, or ``python -m sphinx -W -n docs docs/_build/html``.
+
+The pages are plain Markdown, readable as files too. The reference is made from the docstrings, for which the modules are
+imported, those of the adapters with their frameworks. Nothing is fetched: neither inventories nor fonts.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "adapters"), str(HERE / "_ext")]
+# One process imports Keras 3 and, for DeepCTR, tf_keras. Nothing is computed, so no accelerator is touched.
+os.environ.update(TF_USE_LEGACY_KERAS="1", TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1")
+
+# Said once a docstring; nothing of ours can change it.
+warnings.filterwarnings("ignore", message=r"'sphinx_autodoc_typehints\.", category=DeprecationWarning)
+
+import nid_plugins  # noqa: E402  # after the path
+
+project = "nid-plugins"
+author = "the authors of nid-plugins"
+release = version = nid_plugins.__version__
+html_title = f"nid-plugins {release}"
+html_show_copyright = False
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx_click",  # before sphinx_autodoc_typehints, which hides a function it imports
+    "sphinx.ext.napoleon",
+    "sphinx_autodoc_typehints",
+    "outside_links",
+    "short_names",
+]
+exclude_patterns = ["_build", "_ext"]
+root_doc = "index"
+
+# Markdown: links to headings as code hosts make them.
+myst_heading_anchors = 4
+
+# Docstrings: Google's form, types from the annotations.
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+autosummary_generate = False
+autodoc_default_options = {"members": True}
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+
+# Every name in an annotation or a docstring leads somewhere, or is of a package that is documented elsewhere.
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:.*", r"(typing|collections|contextlib|pathlib|os|datetime|random)(\..*)?|Ellipsis"),
+    ("py:.*", r".*\._\w+"),  # what a detector prepares for itself
+    (
+        "py:.*",
+        r"(np|npt|numpy|pd|pandas|pa|pyarrow|pl|polars|narwhals|ibis|tea_tasting|duckdb|matplotlib|ray)\..*",
+    ),
+    (
+        "py:.*",
+        r"(torch|nn|tf|tensorflow|keras|tf_keras|deepctr|deepctr_torch|lightning|pytorch_lightning)\..*",
+    ),
+    ("py:.*", r"(click|pluggy|pytest|rich|markupsafe)\..*"),
+]
+
+html_theme = "furo"
+html_copy_source = False
+html_show_sourcelink = False
+pygments_style = "friendly"
+pygments_dark_style = "monokai"
