@@ -112,8 +112,8 @@ def compare(
         confidence=float(confidence),
         names=(str(names[0]), str(names[1])),
         calibration=(
-            _calibration(clicked, logits[0], weight),
-            _calibration(clicked, logits[1], weight),
+            _calibration(clicked, logits[0], weight, unit, groups, z),
+            _calibration(clicked, logits[1], weight, unit, groups, z),
         ),
         notes=tuple(_notes(clicks, n, settings, measures)),
         settings=settings,
@@ -232,7 +232,14 @@ def _quantile(confidence: float) -> float:
     return float(ndtri(0.5 + confidence / 2))
 
 
-def _calibration(clicked: Floats, logits: Floats, weight: Floats) -> tuple[CalibrationBin, ...]:
+def _calibration(
+    clicked: Floats,
+    logits: Floats,
+    weight: Floats,
+    unit: npt.NDArray[np.intp] | None,
+    groups: int,
+    z: float,
+) -> tuple[CalibrationBin, ...]:
     """Return bins of a model's own predictions, from the smallest, equal predictions in one bin."""
     _, group = np.unique(logits, return_inverse=True)
     of_group = np.bincount(group, weight)
@@ -242,13 +249,22 @@ def _calibration(clicked: Floats, logits: Floats, weight: Floats) -> tuple[Calib
     bins = []
     for k in np.unique(place):
         rows = place == k
-        total = weight[rows].sum()
+        total, clicks = weight[rows].sum(), float(weight[rows] @ clicked[rows])
+        promised = float(weight[rows] @ predicted[rows])
+        low = high = math.nan
+        if clicks:
+            ratio = promised / clicks
+            influence = np.where(rows, weight * (predicted - ratio * clicked), 0.0) * len(rows) / clicks
+            error = _error(influence, unit, groups)
+            low, high = ratio - 1 - z * error, ratio - 1 + z * error
         bins.append(
             CalibrationBin(
                 int(rows.sum()),
                 int(clicked[rows].sum()),
-                float(weight[rows] @ predicted[rows] / total),
-                float(weight[rows] @ clicked[rows] / total),
+                float(promised / total),
+                float(clicks / total),
+                low,
+                high,
             )
         )
     return tuple(bins)

@@ -166,6 +166,14 @@ def test_bins_hold_all_rows_and_equal_predictions_together():
     first = found.calibration[0][0]
     assert first.observed == pytest.approx(label[lowest].mean())
     assert first.off == pytest.approx(sigmoid(before[lowest]).mean() / label[lowest].mean() - 1)
+    rng = np.random.default_rng(7)
+    again = [rng.choice(lowest, 200) for _ in range(2000)]
+    spread = np.std([np.log(sigmoid(before[rows]).sum() / max(label[rows].sum(), 1)) for rows in again])
+    assert (first.high - first.low) / (2 * 1.959964) == pytest.approx((1 + first.off) * spread, rel=0.2)
+    rare = nid.compare(np.r_[np.zeros(99), 1], np.arange(100.0), np.arange(100.0)).calibration[0]
+    assert math.isnan(rare[0].low)
+    assert math.isnan(rare[0].off)
+    assert rare[9].low < rare[9].off < rare[9].high
 
 
 def test_probabilities_are_told_from_logits():

@@ -27,6 +27,10 @@ def test_it_comes_back_from_its_file(found, tmp_path):
     found.save(tmp_path / "c.json")
     assert nid.ModelComparison.load(tmp_path / "c.json") == found
     assert [path.name for path in tmp_path.iterdir()] == ["c.json"]
+    label = np.r_[np.zeros(99), 1]  # most bins have no clicks
+    rare = nid.compare(label, np.arange(100.0), np.arange(100.0))
+    rare.save(tmp_path / "c.json")
+    assert nid.ModelComparison.load(tmp_path / "c.json") == rare
     assert found != nid.ModelComparison.from_dict({**found.to_dict(), "rows": 7})
 
 

@@ -11,7 +11,9 @@ from nid_plugins.report.page import Page
 from nid_plugins.report.values import Mark
 
 if TYPE_CHECKING:
-    from nid_plugins.comparison import ModelComparison
+    from collections.abc import Sequence
+
+    from nid_plugins.comparison import CalibrationBin, ModelComparison
 
 TITLES = {
     "auc": "AUC",
@@ -46,8 +48,7 @@ def measured(comparison: ModelComparison) -> list[Block]:
     """Return the verdict and the measures."""
     title, tone = VERDICTS[comparison.verdict]
     loss = comparison["log_loss"]
-    sure = f"{comparison.confidence:.3g} interval" if comparison.confidence < 0.01 else ""
-    sure = sure or f"{100 * comparison.confidence:.4g} % interval"
+    sure = _sure(comparison)
     moved = "falls" if loss.change < 0 else "rises" if loss.change > 0 else "changes"
     line = (
         f"Log-loss {moved} by {abs(loss.change):.3g} nats a row ({loss.relative:+.2%}); {sure} of the change "
@@ -59,13 +60,13 @@ def measured(comparison: ModelComparison) -> list[Block]:
             one.before,
             one.after,
             one.change,
-            f"{one.low:+.2g} to {one.high:+.2g}",
+            f"{one.low:+.3g} to {one.high:+.3g}",
             MARKS.get(one.verdict),
         ]
         for one in comparison
     ]
     table = Table(
-        "The model before and after, on the same rows",
+        "Before and after, on the same rows",
         [
             Column("measure"),
             numbers("before", ".5f"),
@@ -90,13 +91,10 @@ def calibrated(comparison: ModelComparison) -> list[Block]:
             Lines(
                 "Predicted over observed CTR, less 1",
                 list(range(1, len(before) + 1)),
-                [
-                    Series("before", [one.off for one in before], tone="muted", dashed=True),
-                    Series("after", [one.off for one in after]),
-                ],
+                [_curve("before", before), _curve("after", after)],
                 x_title="bin of predictions",
                 note="Rows by each model's own prediction, smallest first. 0 % is right; above it the model promises too "
-                "many clicks.",
+                f"many clicks. Bands: {_sure(comparison)}s.",
             )
         )
     rows: list[list[object]] = []
@@ -115,6 +113,16 @@ def calibrated(comparison: ModelComparison) -> list[Block]:
         ]
     blocks.append(Table("Calibration by bins of predictions", columns, rows, search=False))
     return blocks
+
+
+def _curve(label: str, bins: Sequence[CalibrationBin]) -> Series:
+    muted = label == "before"
+    off, low, high = zip(*((one.off, one.low, one.high) for one in bins), strict=True)
+    return Series(label, off, low, high, tone="muted" if muted else "", dashed=muted)
+
+
+def _sure(comparison: ModelComparison) -> str:
+    return f"{100 * comparison.confidence:.4g} % interval"
 
 
 def _facts(comparison: ModelComparison) -> Facts:

@@ -162,7 +162,7 @@ def test_a_report_shows_what_the_crosses_changed(call, tmp_path, crosses):
     assert ("Strongest combinations" in text) == bool(crosses)
     table = pd.read_parquet("rows.parquet")
     change = expected(units=table["user"])["auc"]
-    assert f"{change.low:+.2g} to {change.high:+.2g}" in text
+    assert f"{change.low:+.3g} to {change.high:+.3g}" in text
 
 
 @pytest.mark.parametrize(
