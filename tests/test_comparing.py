@@ -132,6 +132,9 @@ def test_a_down_sampled_log_says_what_the_whole_one_does():
         assert other.before == pytest.approx(one.before, rel=0.05)
     assert part.ctr == pytest.approx(whole.ctr, rel=0.03)
     assert part.notes == ()
+    plain = nid.compare(label[stays], before[stays], after[stays])
+    assert part["auc"].change == pytest.approx(plain["auc"].change, rel=1e-9)
+    assert part["log_loss"].change != pytest.approx(plain["log_loss"].change, rel=0.1)
     # Models trained on what was kept promise as many clicks as there are in it.
     moved = nid.compare(label[stays], before[stays] - math.log(0.2), after[stays] - math.log(0.2), kept=0.2)
     assert "add log(kept) = -1.609 to their logits" in moved.notes[0]

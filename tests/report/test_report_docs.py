@@ -40,8 +40,7 @@ def names(tmp_path, monkeypatch):
         "train": frame[:1500],
         "valid": frame[1500:],
         "label": label[1500:],
-        "auc_before": 0.7,
-        "auc_after": 0.8,
+        "target_logits": np.asarray(model(frame) + 1.0 * ((frame["a"] == 3) & (frame["b"] == 3)))[1500:],
     }
 
 
@@ -49,7 +48,7 @@ def test_the_code_on_the_page_runs(names, tmp_path, capsys):
     pytest.importorskip("jinja2", reason="the page writes one")
     pytest.importorskip("matplotlib", reason="the page draws")
     blocks = re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", category=nid.errors.NidWarning)  # fewer crosses than ten
@@ -62,14 +61,21 @@ def test_the_code_on_the_page_runs(names, tmp_path, capsys):
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "screened gain" in page
     assert "Strongest combinations of a x b" in page
-    assert {"report.json", "ranking.png", "map.svg"} <= {path.name for path in tmp_path.iterdir()}
+    assert "The model after predicts better" in page
+    assert re.search(r"^better \+?0\.\d", printed, re.MULTILINE)
+    assert {"report.json", "comparison.json", "comparison.html", "ranking.png", "map.svg"} <= {
+        path.name for path in tmp_path.iterdir()
+    }
 
     lines = re.search(r"^```console\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)[1].splitlines()
     names["crosses"].save("crosses")
-    names["valid"].assign(click=names["label"], base=names["logits"]).to_parquet("valid.parquet")
+    columns = {"click": names["label"], "base": names["logits"], "injected": names["target_logits"]}
+    names["valid"].assign(**columns).to_parquet("valid.parquet")
     for line in lines:
-        # The model of the page is this test's, of which there is no module: its logits are a column.
-        arguments = shlex.split(line.replace("--model my_models:load", "--logits base"), comments=True)
+        # The models of the page are this test's, of which there is no module: their logits are columns.
+        line = line.replace("--model my_models:load", "--logits base")  # noqa: PLW2901
+        line = line.replace("--after my_models:load_injected", "--after-logits injected")  # noqa: PLW2901
+        arguments = shlex.split(line, comments=True)
         result = CliRunner().invoke(command, arguments[1:])
         assert result.exit_code == 0, result.output
 
@@ -82,7 +88,7 @@ def test_sections_are_those_of_the_page(names):
         frame=names["valid"],
         label=names["label"],
         logits=names["box"].logits(names["valid"]),
-        before_after={"auc": (0.7, 0.8)},
+        before_after=nid.compare(names["label"], names["box"].logits(names["valid"]), names["target_logits"]),
     )
     table = re.search(r"^\| section \| \|\n(.*?)\n\n", TEXT, re.DOTALL | re.MULTILINE)[1]
     assert [section.title for section in page.sections] == re.findall(

@@ -20,6 +20,11 @@ import nid_plugins as nid
 def load():
     schema = docs_clicks.schema_of(site=6, item=12, hour=4, price=None)
     return nid.wrap(docs_clicks.logit, schema, output="logit")
+
+
+def load_injected():
+    schema = docs_clicks.schema_of(site=6, item=12, hour=4, price=None)
+    return nid.wrap(lambda rows: 0.5 * docs_clicks.logit(rows), schema, output="logit")
 """
 
 
@@ -38,8 +43,21 @@ def is_drawn(page, printed):
     assert Path("ranking.png").read_bytes().startswith(b"\x89PNG")
 
 
+def is_compared(page, printed):
+    assert "Calibration by bins of predictions" in Path("before-after.html").read_text("utf-8")
+
+
+def is_kept(page, printed):
+    assert nid.ModelComparison.load("comparison.json").rows == 1000
+
+
 def has_combinations(page, printed):
     assert "Strongest combinations of site x item" in Path("report.html").read_text("utf-8")
 
 
-AFTER = {"--plot ranking.png": is_drawn, "--crosses crosses/": has_combinations}
+AFTER = {
+    "--plot ranking.png": is_drawn,
+    "--crosses crosses/": has_combinations,
+    "--html before-after.html": is_compared,
+    "nid compare": is_kept,
+}
