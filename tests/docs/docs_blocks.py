@@ -40,8 +40,8 @@ class Block:
 
 
 def pages() -> list[str]:
-    """Return the README and all pages under ``docs`` but those that were built."""
-    found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    """Return the pages at the root and all under ``docs`` but those that were built."""
+    found = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
     named = [page.relative_to(ROOT) for page in found]
     return [page.as_posix() for page in named if not any(part.startswith("_") for part in page.parts)]
 
@@ -92,11 +92,11 @@ def commands(page: str, start: int, lines: list[str]) -> list[Block]:
 
 
 def inline_commands(page: str) -> list[str]:
-    """Return the commands of ``nid`` that stand in a sentence or a table."""
+    """Return the commands of ``nid`` and the modules to run that stand in a sentence or a table."""
     outside = (ROOT / page).read_text("utf-8")
     for _, _, lines in fences(outside):
         outside = outside.replace("\n".join(lines), "")
-    return [" ".join(code.split()) for code in re.findall(r"`(nid [^`]+)`", outside)]
+    return [" ".join(code.split()) for code in re.findall(r"`((?:nid|python -m) [^`]+)`", outside)]
 
 
 def name_of(page: str) -> str:

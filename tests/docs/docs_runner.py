@@ -1,9 +1,9 @@
-"""Runs the blocks of pages, one after the other, as a reader would: ``python runner.py FLAVOUR RESULTS < blocks.json``.
+"""Runs the blocks of pages, one after the other, as a reader would: ``python docs_runner.py FLAVOUR RESULTS < blocks.json``.
 
 Each page has a folder and names of its own, and begins with what its set-up gives. A set-up is a module with
 
 - ``given()``: the names the page takes for granted. Nothing else of the set-up is seen by the page.
-- ``BEFORE`` and ``AFTER``: text of a block to what is done before it (a function of the page's names) or checked
+- ``BEFORE`` and ``AFTER``: text of a block to what is done before that block (a function of the page's names) or checked
   afterwards (a function of the page's names and what was printed).
 - ``WARNS``: patterns of the ``NidWarning`` that the page's blocks give on data as small as that of the set-up. Any
   other one is a failure.
@@ -24,14 +24,15 @@ import time
 import traceback
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1]), str(HERE.parents[1] / "adapters")]
+from docs_blocks import Block, setup_of
 
-from docs_blocks import Block, setup_of  # noqa: E402 - after the path
+from nid_plugins import NidWarning
+from nid_plugins.plugins import use_manager
 
-from nid_plugins import NidWarning  # noqa: E402
-from nid_plugins.plugins import use_manager  # noqa: E402
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def run_page(flavour: str, blocks: list[Block], folder: Path) -> list[str]:
@@ -39,46 +40,48 @@ def run_page(flavour: str, blocks: list[Block], folder: Path) -> list[str]:
     folder.mkdir(parents=True)
     os.chdir(folder)
     with use_manager(None):  # plug-ins a page registers are its own
-        setup = runpy.run_path(str(setup_of(flavour, blocks[0].page)))
-        page = dict(setup["given"]())
-        for block in blocks:
-            wrong = run_block(block, setup, page)
-            if wrong:
-                return [f"{block}:\n{wrong}"]
-        used = {
-            text
-            for block in blocks
-            for text in {**setup.get("BEFORE", {}), **setup.get("AFTER", {})}
-            if text in block.code
-        }
-        unused = {*setup.get("BEFORE", {}), *setup.get("AFTER", {})} - used
-        return [
-            f"{blocks[0].page}: no block has {text!r}, of which its set-up speaks" for text in sorted(unused)
-        ]
+        return run_blocks(blocks, runpy.run_path(str(setup_of(flavour, blocks[0].page))))
 
 
-def run_block(block: Block, setup: dict[str, object], page: dict[str, object]) -> str:
+def run_blocks(blocks: list[Block], setup: dict[str, Any]) -> list[str]:
+    """Run blocks of one page up to the first that fails, and return what is wrong."""
+    page = {"__name__": "__main__", **setup["given"]()}
+    for block in blocks:
+        wrong = run_block(block, setup, page)
+        if wrong:
+            return [f"{block}:\n{wrong}"]
+    texts = {**setup.get("BEFORE", {}), **setup.get("AFTER", {})}
+    unused = [text for text in texts if sum(text in block.code for block in blocks) != 1]
+    return [f"{blocks[0].page}: not one block has {text!r}, of which its set-up speaks" for text in unused]
+
+
+def run_block(block: Block, setup: dict[str, Any], page: dict[str, Any]) -> str:
     """Run one block, and return what went wrong, or nothing."""
-    printed = io.StringIO()
+    printed, said = io.StringIO(), io.StringIO()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", NidWarning)
         try:
-            for text, step in setup.get("BEFORE", {}).items():
-                if text in block.code:
-                    step(page)
-            with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()) as said:
+            for step in steps(setup, "BEFORE", block):
+                step(page)
+            with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(said):
                 if block.kind == "python":
-                    exec(compile(block.code, str(block), "exec"), page)  # noqa: S102 - our own documentation
+                    code = compile(block.code, str(block), "exec", dont_inherit=True)
+                    exec(code, page)  # noqa: S102 - our own documentation
                 else:
                     run_command(block.code)
-            for text, check in setup.get("AFTER", {}).items():
-                if text in block.code:
-                    check(page, printed.getvalue())
+            for check in steps(setup, "AFTER", block):
+                check(page, printed.getvalue())
         except BaseException:  # noqa: BLE001 - SystemExit of a command too; all of it is reported
             return f"{traceback.format_exc(limit=-6)}\n{said.getvalue()[-2000:]}"
-    odd = [str(w.message) for w in caught if issubclass(w.category, NidWarning)]
-    odd = [text for text in odd if not any(re.search(pattern, text) for pattern in setup.get("WARNS", ()))]
+    warned = [str(one.message) for one in caught if issubclass(one.category, NidWarning)]
+    warned += re.findall(r"^nid: warning: (.*)", said.getvalue(), re.MULTILINE)
+    odd = [text for text in warned if not any(re.search(known, text) for known in setup.get("WARNS", ()))]
     return f"it warns: {odd}" if odd else ""
+
+
+def steps(setup: dict[str, Any], kind: str, block: Block) -> list[Callable[..., None]]:
+    """Return what a set-up does before or after a block."""
+    return [step for text, step in setup.get(kind, {}).items() if text in block.code]
 
 
 def run_command(line: str) -> None:
@@ -103,7 +106,7 @@ def run_command(line: str) -> None:
         sys.argv = before
 
 
-def exit_status(call: object) -> object:
+def exit_status(call: Callable[[], object]) -> object:
     """Return what a call exits with."""
     try:
         call()
