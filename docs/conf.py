@@ -10,6 +10,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "adapters"), str(HERE / "_ext")]
@@ -20,6 +21,9 @@ os.environ.update(TF_USE_LEGACY_KERAS="1", TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBL
 warnings.filterwarnings("ignore", message=r"'sphinx_autodoc_typehints\.", category=DeprecationWarning)
 
 import nid_plugins  # noqa: E402  # after the path
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 project = "nid-plugins"
 author = "the authors of nid-plugins"
@@ -39,6 +43,7 @@ extensions = [
 ]
 exclude_patterns = ["_build", "_ext"]
 root_doc = "index"
+smartquotes = False  # "--json" is an option, not a dash
 
 # Markdown: links to headings as code hosts make them.
 myst_heading_anchors = 4
@@ -50,7 +55,7 @@ napoleon_use_rtype = False
 autosummary_generate = False
 autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
-autodoc_preserve_defaults = True
+always_use_bars_union = True
 
 # Every name in an annotation or a docstring leads somewhere, or is of a package that is documented elsewhere.
 nitpicky = True
@@ -73,3 +78,15 @@ html_copy_source = False
 html_show_sourcelink = False
 pygments_style = "friendly"
 pygments_dark_style = "monokai"
+
+
+def _no_type(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Keep Napoleon from reading "Names of fields: sparse ones first" as a type and its description."""
+    del app, name, obj, options
+    if what == "property" and lines and ":" in lines[0]:
+        lines[:0] = ["..", ""]  # an empty comment
+
+
+def setup(app: Sphinx) -> None:
+    """Register with Sphinx."""
+    app.connect("autodoc-process-docstring", _no_type, priority=400)  # before Napoleon

@@ -1,7 +1,8 @@
-"""Links from pages to files outside ``docs`` keep working: as pages where there is one, as downloads otherwise.
+"""Links into and out of ``docs`` keep working: as pages where there is one, as downloads otherwise.
 
 The pages are read on code hosts too, where ``../examples/quickstart.py`` is the right link. On the site the examples are
 sections of one page, README's links start in another folder, and the changelog is a page.
+Docstrings name a page by its file, which on the site is a link to it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 _EXAMPLE = re.compile(r"\]\((?:\.\./)*examples/(\w+)\.py\)")
 _CHANGELOG = re.compile(r"\]\((?:\.\./)*CHANGELOG\.md\)")
+
+
+_PAGE = re.compile(r"``docs/([\w/-]+)\.md``")
 
 
 def rewritten(text: str, docname: str) -> str:
@@ -35,8 +39,14 @@ def _included(app: Sphinx, path: Path, parent: str, content: list[str]) -> None:
     content[0] = rewritten(content[0].replace("](docs/", "](/"), parent)
 
 
+def _docstring(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    del app, what, name, obj, options
+    lines[:] = [_PAGE.sub(r":doc:`/\1`", line) for line in lines]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.connect("source-read", _read)
     app.connect("include-read", _included)
+    app.connect("autodoc-process-docstring", _docstring)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -7,6 +7,7 @@ its last parts where just one documented object ends in them; a name that fits n
 
 from __future__ import annotations
 
+import importlib.util
 from typing import TYPE_CHECKING, Any, cast
 
 from sphinx.util.nodes import make_refnode
@@ -35,6 +36,8 @@ def _resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, contnode: T
     target = node["reftarget"]
     if "." in target and not target.startswith("nid_") and not target[:1].isupper():
         return None  # of another package
+    if node["reftype"] == "mod":
+        return contnode if target.startswith("nid_") and importlib.util.find_spec(target) else None
     found = documented(domain, target)
     if len(found) != 1:
         return None
