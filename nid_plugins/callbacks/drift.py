@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.stats import rankdata
 
+from nid_plugins.detection import worth
 from nid_plugins.detection.pruning import prune_global
 
 if TYPE_CHECKING:
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 
     from nid_plugins.detection.detector import Members
     from nid_plugins.detection.journal import InstanceResult
+    from nid_plugins.detection.settings import Rank
 
 Score = tuple[float, float]
-"""What a set is ranked by: count (or summed gain), then mean strength."""
+"""What a set is ranked by: count (or another score), then mean strength."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def drift_between(
     names: Sequence[str],
     top_k: int,
     *,
-    by_gain: bool = False,
+    rank: Rank = "count",
     antichain: bool = False,
 ) -> Drift:
     """Return how the ranking of the instances two checks have in common has changed.
@@ -81,12 +83,12 @@ def drift_between(
         after: Results of the later check, by index.
         names: The schema's field names.
         top_k: Length of the rankings compared.
-        by_gain: Whether sets are ranked by the gain they add, not by count.
+        rank: What sets are ranked by, as for :func:`nid_plugins.detect`.
         antichain: Whether supersets erase subsets in the rankings, as with ``prune="paper"``.
     """
     common = {r.index for r in before} & {r.index for r in after}
-    old = scores(before, common, by_gain=by_gain)
-    new = scores(after, common, by_gain=by_gain)
+    old = scores(before, common, rank=rank)
+    new = scores(after, common, rank=rank)
     old_top, new_top = (
         prune_global(order, top_k) if antichain else order[:top_k] for order in (ranked(old), ranked(new))
     )
@@ -99,20 +101,17 @@ def drift_between(
 
 
 def scores(
-    results: Iterable[InstanceResult], instances: set[int], *, by_gain: bool = False
+    results: Iterable[InstanceResult], instances: set[int], *, rank: Rank = "count"
 ) -> dict[Members, Score]:
     """Return what each set found in some of the instances is ranked by."""
+    some = [result for result in results if result.index in instances]
     count: defaultdict[Members, int] = defaultdict(int)
     strength: defaultdict[Members, float] = defaultdict(float)
-    gain: defaultdict[Members, float] = defaultdict(float)
-    for result in results:
-        if result.index not in instances:
-            continue
-        for members, s, g in zip(result.sets, result.strengths, result.gains, strict=True):
+    for result in some:
+        for members, s in zip(result.sets, result.strengths, strict=True):
             count[members] += 1
             strength[members] += s
-            gain[members] += g
-    return {m: (gain[m] if by_gain else float(n), strength[m] / n) for m, n in count.items()}
+    return {m: (score, strength[m] / count[m]) for m, score in worth.scores(rank, some).items()}
 
 
 def ranked(score_of: Mapping[Members, Score]) -> list[Members]:

@@ -365,14 +365,15 @@ class InteractionMonitor:
                 results,
                 report.schema.names,
                 options.top_k,
-                by_gain=report.settings["rank"] == "gain",
+                rank=report.settings["rank"],
                 antichain=report.settings["prune"] == "paper",
             )
         same = drift is not None and not drift.changed and len(report) > 0
         self._unchanged = self._unchanged + 1 if same else 0
         self.stable = options.stop_after is not None and self._unchanged >= options.stop_after
-        for result in results:
-            result.pairs = None  # the report has their mean
+        if report.settings["rank"] != "strength":  # which the next drift needs the pairs for
+            for result in results:
+                result.pairs = None  # the report has their mean
         self._last = results
         check = Check(
             epoch=epoch,

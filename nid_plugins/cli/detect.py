@@ -75,10 +75,10 @@ def _instances(context: click.Context, option: click.Parameter, value: str) -> i
 )
 @click.option(
     "--rank",
-    type=click.Choice(["count", "gain"]),
+    type=click.Choice(["count", "gain", "strength"]),
     default="count",
     show_default=True,
-    help="What the ranking goes by: instances a set was found in, or held-out R^2 over all instances.",
+    help="What the ranking goes by: instances a set was found in, held-out R^2 or squared strength over all instances.",
 )
 @click.option(
     "--executor",

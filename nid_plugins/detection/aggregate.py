@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nid_plugins.detection.pruning import count_sets, prune_global
-from nid_plugins.detection.stability import bootstrap_stability
+from nid_plugins.detection.stability import MOST, bootstrap_stability
+from nid_plugins.detection.worth import scores, worth
 from nid_plugins.errors import NidWarning
 from nid_plugins.report import Interaction, InteractionReport
 
@@ -36,6 +37,7 @@ class Ranking:
         counts: In how many instances each set was found.
         strength: The sum of its strengths.
         gain: The sum of its gains.
+        score: The sum of what it is worth, by which sets are ranked.
         ranked: All sets, best first.
         chosen: The top K.
     """
@@ -43,6 +45,7 @@ class Ranking:
     counts: Counter[Members]
     strength: dict[Members, float]
     gain: dict[Members, float]
+    score: dict[Members, float]
     ranked: list[Members]
     chosen: list[Members]
 
@@ -56,10 +59,10 @@ def ranking(settings: DetectSettings, results: Sequence[InstanceResult]) -> Rank
         for members, s, g in zip(result.sets, result.strengths, result.gains, strict=True):
             strength[members] += s
             gain[members] += g
-    score = gain if settings.rank == "gain" else counts
+    score = scores(settings.rank, results)
     ranked = sorted(counts, key=lambda m: (-score[m], -strength[m] / counts[m], m))
     chosen = prune_global(ranked, settings.top_k) if settings.prune == "paper" else ranked[: settings.top_k]
-    return Ranking(counts, strength, gain, ranked, chosen)
+    return Ranking(counts, strength, gain, score, ranked, chosen)
 
 
 def build_report(
@@ -88,11 +91,10 @@ def build_report(
     rng = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(4,)))
     stability = (
         bootstrap_stability(
-            [r.sets for r in results],
+            worth(settings.rank, results, now.ranked[:MOST]),
             now.ranked,
             settings.top_k,
             rng,
-            weights=[r.gains for r in results] if settings.rank == "gain" else None,
             antichain=settings.prune == "paper",
         )
         if len(results) > 1

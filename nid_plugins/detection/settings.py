@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from nid_plugins.detection.masks import MIN_ROWS
 from nid_plugins.errors import SettingError
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from nid_plugins.detection.masks import Floats
 
 Prune = Literal["gain", "paper", "none"]
-Rank = Literal["count", "gain"]
+Rank = Literal["count", "gain", "strength"]
+RANKS: Final = get_args(Rank)
 DEFAULT_DETECTOR = "least_squares"
 AUTO: Final = "auto"
 """Instances are explained until the ranking is settled."""
@@ -55,13 +56,15 @@ class DetectSettings:
             raise SettingError(
                 "unknown prune", received=repr(self.prune), expected='"gain", "paper" or "none"'
             )
-        if self.rank not in ("count", "gain"):
-            raise SettingError("unknown rank", received=repr(self.rank), expected='"count" or "gain"')
+        if self.rank not in RANKS:
+            raise SettingError(
+                "unknown rank", received=repr(self.rank), expected='"count", "gain" or "strength"'
+            )
         if self.rank == "gain" and self.prune != "gain":
             raise SettingError(
                 "sets can be ranked by gain only where they were chosen by gain",
                 received=f'rank="gain", prune={self.prune!r}',
-                expected='prune="gain", or rank="count"',
+                expected='prune="gain", or rank="count" or "strength"',
             )
         if not isinstance(self.min_gain, int | float) or not 0 <= self.min_gain < 1:
             raise SettingError(

@@ -12,46 +12,39 @@ from nid_plugins.detection.pruning import prune_global
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import numpy.typing as npt
+
     from nid_plugins.detection.detector import Members
 
 RESAMPLES = 200
 MOST = 3000
-"""Sets resampled, highest counts first: those below cannot reach the top."""
+"""Sets resampled, best first: those below cannot reach the top."""
 
 
 def bootstrap_tops(
-    instances: Sequence[Sequence[Members]],
+    worth: npt.NDArray[np.float32],
     ranked: Sequence[Members],
     top_k: int,
     rng: np.random.Generator,
     *,
-    weights: Sequence[Sequence[float]] | None = None,
     antichain: bool = False,
     resamples: int = RESAMPLES,
 ) -> Iterator[list[Members]]:
     """Yield the top K of each bootstrap resample of the instances.
 
     Args:
-        instances: Sets of each instance.
+        worth: What each of the first :data:`MOST` sets is worth in each instance (see
+            :mod:`nid_plugins.detection.worth`), shape (instances, sets); the sum is the set's score.
         ranked: All sets, best first; earlier ones win ties.
         top_k: K.
         rng: Source of randomness.
-        weights: What each set of each instance adds to its score; 1 when left out, so that the score is the count.
         antichain: Whether the top K is chosen by the paper's global pruning.
         resamples: Number of resamples.
     """
     considered = list(ranked[:MOST])
-    index = {members: i for i, members in enumerate(considered)}
-    n = len(instances)
-    incidence = np.zeros((n, len(considered)), dtype=np.float32)
-    for row, sets in enumerate(instances):
-        worth = [1.0] * len(sets) if weights is None else weights[row]
-        for members, value in zip(sets, worth, strict=True):
-            if members in index:
-                incidence[row, index[members]] = value
+    n = len(worth)
     times = rng.multinomial(n, np.full(n, 1.0 / n), size=resamples).astype(np.float32)
-    counts = times @ incidence
-    for row in counts:
+    for row in times @ worth:
         order = np.argsort(-row, kind="stable")
         order = order[row[order] > 0]
         if antichain:
@@ -61,12 +54,11 @@ def bootstrap_tops(
 
 
 def bootstrap_stability(
-    instances: Sequence[Sequence[Members]],
+    worth: npt.NDArray[np.float32],
     ranked: Sequence[Members],
     top_k: int,
     rng: np.random.Generator,
     *,
-    weights: Sequence[Sequence[float]] | None = None,
     antichain: bool = False,
     resamples: int = RESAMPLES,
 ) -> dict[Members, float]:
@@ -75,8 +67,6 @@ def bootstrap_stability(
     Takes the arguments of :func:`bootstrap_tops`.
     """
     hits: Counter[Members] = Counter()
-    for chosen in bootstrap_tops(
-        instances, ranked, top_k, rng, weights=weights, antichain=antichain, resamples=resamples
-    ):
+    for chosen in bootstrap_tops(worth, ranked, top_k, rng, antichain=antichain, resamples=resamples):
         hits.update(chosen)
     return {members: hits[members] / resamples for members in ranked[:MOST]}

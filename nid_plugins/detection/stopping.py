@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nid_plugins.detection.aggregate import ranking
-from nid_plugins.detection.stability import bootstrap_tops
+from nid_plugins.detection.stability import MOST, bootstrap_tops
+from nid_plugins.detection.worth import worth
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,16 +78,14 @@ def look(results: Sequence[InstanceResult], settings: DetectSettings) -> Stop:
         # Nothing found is found again in every resample.
         return Stop(len(results), 1.0, 1.0, len(results) >= FEWEST)
     rng = np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=(5, len(results))))
-    by_gain = settings.rank == "gain"
     top = set(now.chosen)
     shares = [
         len(top.intersection(chosen)) / len(top)
         for chosen in bootstrap_tops(
-            [r.sets for r in results],
+            worth(settings.rank, results, now.ranked[:MOST]),
             now.ranked,
             settings.top_k,
             rng,
-            weights=[r.gains for r in results] if by_gain else None,
             antichain=settings.prune == "paper",
         )
     ]

@@ -55,7 +55,17 @@ def test_by_gain():
     before = [found(0, (0, 1), (2, 3), gains=[0.1, 0.4])]
     after = [found(0, (0, 1), (2, 3), gains=[0.4, 0.1])]
     assert not drift_between(before, after, NAMES, 1).changed  # by count and strength nothing has moved
-    assert drift_between(before, after, NAMES, 1, by_gain=True).entered == [("a", "b")]
+    assert drift_between(before, after, NAMES, 1, rank="gain").entered == [("a", "b")]
+
+
+def test_by_strength_over_all_instances():
+    """Every pair's strength is known in every instance, and so what was found nowhere else counts too."""
+    before, after = [found(0, (0, 1), (0, 2)), found(1, (0, 1))], [found(0, (0, 1), (0, 2)), found(1, (0, 1))]
+    for result in (*before, *after):
+        result.pairs = np.ones(10, np.float32)
+    after[1].pairs = np.array([1, 9, *[1] * 8], np.float32)  # of (0, 2), which was not found in this instance
+    assert not drift_between(before, after, NAMES, 1).changed
+    assert drift_between(before, after, NAMES, 1, rank="strength").entered == [("a", "c")]
 
 
 def test_supersets_erase_subsets_where_the_ranking_does_so():

@@ -41,6 +41,20 @@ def test_what_the_model_learns_rises_into_the_ranking(watched, learner):
     assert all(check.r2 == pytest.approx(1.0) and check.instances == 12 for check in core.history)
 
 
+def test_by_strength_a_check_is_compared_with_a_checkpoint_of_the_last(watched, learner):
+    core = watched(learner, top_k=1, detect={"rank": "strength"})
+    learner.weights = [9.0, 1.0]
+    core.epoch_end(0)
+    again = watched(learner, top_k=1, detect={"rank": "strength"})
+    again.load_state_dict(core.state_dict())
+    learner.weights = [1.0, 9.0]
+    for one in (core, again):
+        one.epoch_end(1)
+        assert [check.ranking for check in one.history] == [[AB], [CD]]
+        assert one.history[1].drift == core.history[1].drift
+        assert (one.history[1].drift.entered, one.history[1].drift.left) == ([CD], [AB])
+
+
 def test_the_same_rows_are_explained_in_the_same_order_however_many(watched, learner):
     """A check of fewer instances is the beginning of one of more, so that the two compare."""
     learner.weights = [2.0, 3.0]

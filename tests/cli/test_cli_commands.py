@@ -210,6 +210,9 @@ def test_rank_and_detector_options_reach_the_detector(call, tmp_path):
     assert result.exit_code == 0, result.output
     settings = nid.InteractionReport.load(tmp_path / "r.json").settings
     assert settings["rank"] == "gain"
+    result = detect(call, "models_under_test:wrapped", tmp_path / "s.json", "--rank", "strength")
+    assert result.exit_code == 0, result.output
+    assert nid.InteractionReport.load(tmp_path / "s.json").settings["rank"] == "strength"
     assert settings["options"]["linear"] is False
     assert settings["options"]["hidden"] == [8]
     for wrong in ("linear", "=1", "linear=1 --detector-option linear=2", "nosuch=1"):

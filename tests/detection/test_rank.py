@@ -59,17 +59,6 @@ def test_a_ranking_that_cannot_be_made_is_refused(rank, prune):
         nid.detect(box, {"a": np.arange(3.0), "b": np.arange(3.0)}, rank=rank, prune=prune)
 
 
-def test_stability_follows_the_weights():
-    instances = [[(0, 1), (2, 3)], [(0, 1)], [(0, 1)]]
-    rng = np.random.default_rng(0)
-    counted = bootstrap_stability(instances, [(0, 1), (2, 3)], 1, rng)
-    weighed = bootstrap_stability(
-        instances, [(2, 3), (0, 1)], 1, rng, weights=[[0.1, 9.0], [0.1], [0.1]], resamples=2000
-    )
-    assert counted[0, 1] == 1.0
-    assert weighed[2, 3] == pytest.approx(1 - (2 / 3) ** 3, abs=0.04)
-
-
 def test_the_score_is_the_sum_of_gains_and_stability_is_that_of_the_score():
     rng = np.random.default_rng(3)
     strong, helpful, frequent = (0, 1), (1, 2), (0, 2)
@@ -91,13 +80,12 @@ def test_the_score_is_the_sum_of_gains_and_stability_is_that_of_the_score():
         tops[rank] = wide.top(9)
         (first,) = build_report(box, settings, results, {}, 100)
         ranked = [tuple(schema.index_of(name) for name in fields) for fields in wide.top(9)]
-        expected = bootstrap_stability(
-            [r.sets for r in results],
-            ranked,
-            1,
-            np.random.default_rng(np.random.SeedSequence(0, spawn_key=(4,))),
-            weights=[r.gains for r in results] if rank == "gain" else None,
-        )
+        worth = np.zeros((30, len(ranked)), dtype=np.float32)
+        for result in results:
+            for members, gain in zip(result.sets, result.gains, strict=True):
+                worth[result.index, ranked.index(members)] = gain if rank == "gain" else 1.0
+        rng = np.random.default_rng(np.random.SeedSequence(0, spawn_key=(4,)))
+        expected = bootstrap_stability(worth, ranked, 1, rng)
         assert first.stability == expected[ranked[0]]
     assert tops["count"] == [("x", "z"), ("x", "y"), ("y", "z")]
     assert tops["gain"][0] == ("y", "z"), "neither the most frequent nor the strongest"

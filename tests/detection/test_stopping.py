@@ -55,7 +55,9 @@ def test_checkpoints_are_whole_groups_and_end_with_all_rows(rows, group):
     assert len(found) < 60
 
 
-@pytest.mark.parametrize(("rank", "prune"), [("count", "gain"), ("gain", "gain"), ("count", "paper")])
+@pytest.mark.parametrize(
+    ("rank", "prune"), [("count", "gain"), ("gain", "gain"), ("count", "paper"), ("strength", "gain")]
+)
 def test_a_clear_ranking_is_settled_and_a_random_one_is_not(rank, prune):
     clear = instances(64, lambda i: [(0, 1), (2, 3), (4, 5)] + ([(0, 5)] if i % 20 == 0 else []))
     stop = look(clear, settings(rank=rank, prune=prune))
