@@ -83,7 +83,8 @@ def explain(
     Without a domain the instance is a row of a wrapped CTR model, and the result a report; with one it is a text, an
     image, a row of any table, a sequence or a graph, the model any callable from a batch of such instances to scores
     ``(n,)`` or ``(n, classes)`` (or an object with ``predict_proba``), and the result a
-    :class:`~nid_plugins.domains.LocalExplanation`.
+    :class:`~nid_plugins.domains.LocalExplanation`. Plug-ins hear of a row (the hooks ``nid_before_detect`` and
+    ``nid_after_detect``), as of every detection on fields of a schema; of an instance of a domain they do not.
 
     Args:
         box: The model: from :func:`nid_plugins.wrap`, or with a domain any callable.

@@ -90,7 +90,9 @@ def nid_register_commands(register: Callable[[click.Command], object]) -> None:
 
 @hookspec
 def nid_before_detect(request: DetectRequest) -> Mapping[str, Any] | None:
-    """Run before a detection starts.
+    """Run before a detection starts: :func:`nid_plugins.detect`, or :func:`nid_plugins.explain` on a row.
+
+    Explanations of domains (``nid.explain(..., domain=...)``) have neither schema nor report, and send no hooks.
 
     Args:
         request: What is about to run: the black box, the rows and the settings.
@@ -103,7 +105,7 @@ def nid_before_detect(request: DetectRequest) -> Mapping[str, Any] | None:
 
 @hookspec
 def nid_after_detect(report: InteractionReport) -> None:
-    """Run after a detection has finished.
+    """Run after a detection has finished; sent by whatever sends ``nid_before_detect``.
 
     Args:
         report: Its result.

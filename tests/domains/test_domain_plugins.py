@@ -49,6 +49,51 @@ def together(baskets):
     return [2.0 * ({"bread", "butter"} <= set(basket)) + ("milk" in basket) for basket in baskets]
 
 
+class Listener:
+    """A plug-in that counts the hooks of detections, and would change a setting."""
+
+    def __init__(self):
+        self.heard = []
+
+    @nid.hookimpl
+    def nid_before_detect(self, request):
+        self.heard.append("before")
+        return {"perturbations": 50}
+
+    @nid.hookimpl
+    def nid_after_detect(self, report):
+        self.heard.append(type(report).__name__)
+
+
+def test_an_explanation_of_a_domain_sends_no_hooks_and_one_of_a_row_does(manager):
+    """Also where the instance is a row of numbers: a domain has no schema that a plug-in could rely on."""
+    listener = Listener()
+    manager.register(Plugin(Baskets()), "shop")
+    manager.register(listener, "listener")
+    row = {"a": 1.0, "b": 2.0, "c": 3.0}
+
+    def product(rows):
+        return rows["a"] * rows["b"]
+
+    found = nid.explain(together, {"milk", "bread"}, domain="baskets", output="score", perturbations=100)
+    assert found.settings["perturbations"] == 100
+    background = np.zeros((5, 3))
+    nid.explain(
+        lambda x: x[:, 0] * x[:, 1],
+        np.ones(3),
+        domain="tabular",
+        background=background,
+        output="score",
+        perturbations=100,
+    )
+    assert listener.heard == []
+    schema = nid.FeatureSchema([nid.DenseField(name) for name in row])
+    box = nid.wrap(product, schema, output="logit")
+    report = nid.explain(box, row, background={name: np.zeros(5) for name in row}, perturbations=100)
+    assert listener.heard == ["before", "InteractionReport"]
+    assert report.settings["perturbations"] == 50
+
+
 def test_a_domain_of_a_plug_in_is_used_by_its_name(manager):
     manager.register(Plugin(Baskets()), "shop")
     basket = {"milk", "bread", "butter", "salt"}
