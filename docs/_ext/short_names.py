@@ -3,6 +3,7 @@
 A class is documented under the name users import, ``nid_plugins.FeatureSchema``; annotations say ``FeatureSchema``, and
 docstrings may name the module that holds it. Sphinx looks names up in the current module only. Here a name is found by
 its last parts where just one documented object ends in them; a name that fits none or several is left to be warned of.
+Modules that explain themselves in the source only are named without a link, as long as they exist.
 """
 
 from __future__ import annotations
