@@ -9,7 +9,7 @@ import docs_clicks
 import nid_plugins as nid
 
 NEEDS = ("jinja2", "matplotlib", "pyarrow")
-BLOCKS = ("nid report ",)
+BLOCKS = ("nid report ", "nid compare ")
 SCHEMA = docs_clicks.schema_of(site=6, item=12, hour=4, price=None)
 MODULE = """
 import docs_clicks
