@@ -144,7 +144,11 @@ def _graph(shown: Mapping[str, Any], labels: tuple[str, ...], members: Collectio
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{9 if marked else 4}" fill="{COLOUR if marked else "#8b949e"}"/>'
         )
         if marked or len(places) <= 12:
-            svg.append(f'<text x="{x + 11:.1f}" y="{y + 5:.1f}" font-size="14">{escape(labels[k])}</text>')
+            # A notebook may be dark; a page has colours of its own for text.
+            svg.append(
+                f'<text x="{x + 11:.1f}" y="{y + 5:.1f}" font-size="14" fill="currentColor">'
+                f"{escape(labels[k])}</text>"
+            )
     return "".join([*svg, "</svg>"])
 
 
@@ -159,14 +163,30 @@ def _fit(explanation: LocalExplanation) -> str:
     )
 
 
+def _described(one: LocalInteraction) -> str:
+    return f"The instance with {', '.join(map(str, one.fields))} marked."
+
+
 def fragment(explanation: LocalExplanation) -> str:
-    """Return HTML for a notebook: the strongest interactions shown on the instance."""
+    """Return HTML for a notebook: the strongest interactions shown on the instance.
+
+    It has no styles, scripts or ids, so that it changes nothing around it, and takes the notebook's font and colours.
+    """
     parts = [f"<p>{escape(_fit(explanation))}</p>"]
     for rank, one in enumerate(explanation.interactions[:SHOWN], 1):
-        parts.append(f"<p><b>{escape(_title(rank, one))}</b></p>{drawn(explanation, one.positions)}")
+        picture = _worded(explanation, drawn(explanation, one.positions), _described(one))
+        parts.append(f"<p><b>{escape(_title(rank, one))}</b></p>{picture}")
     if not explanation.interactions:
-        parts.append("<p>No interaction.</p>" + drawn(explanation, ()))
+        picture = _worded(explanation, drawn(explanation, ()), "The instance.")
+        parts.append(f"<p>No interaction.</p>{picture}")
     return f"<div>{''.join(parts)}</div>"
+
+
+def _worded(explanation: LocalExplanation, body: str, words: str) -> str:
+    """Return a drawing with words for those who do not see it; text is read as it is."""
+    if explanation.shown.get("kind") not in {"image", "graph"}:
+        return body
+    return f'<div role="img" aria-label="{escape(words)}">{body}</div>'
 
 
 def page(explanation: LocalExplanation, title: str | None = None) -> Page:
@@ -190,7 +210,7 @@ def page(explanation: LocalExplanation, title: str | None = None) -> Page:
         Drawing(
             _title(rank, one),
             Markup(drawn(explanation, one.positions)),  # noqa: S704
-            f"The instance with {', '.join(map(str, one.fields))} marked.",
+            _described(one),
         )
         for rank, one in enumerate(explanation.interactions[:SHOWN], 1)
     ]

@@ -83,6 +83,19 @@
     if (holder.hasAttribute("data-search")) makeSearchable(holder, table, say);
   });
 
+  // In a notebook the page is a frame without an address, and its links to sections would lead to the notebook's.
+  if (document.URL.startsWith("about:")) {
+    document.querySelectorAll('a[href^="#"]').forEach((link) => {
+      link.addEventListener("click", (event) => {
+        event.preventDefault();
+        const target = document.getElementById(link.getAttribute("href").slice(1));
+        target.setAttribute("tabindex", "-1");
+        target.focus({ preventScroll: true });
+        target.scrollIntoView();
+      });
+    });
+  }
+
   const save = document.getElementById("save");
   if (save) {
     save.hidden = false;
