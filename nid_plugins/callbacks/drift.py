@@ -111,7 +111,7 @@ def scores(
         for members, s in zip(result.sets, result.strengths, strict=True):
             count[members] += 1
             strength[members] += s
-    return {m: (score, strength[m] / count[m]) for m, score in worth.scores(rank, some).items()}
+    return {m: (score, strength[m] / max(count[m], 1)) for m, score in worth.scores(rank, some).items()}
 
 
 def ranked(score_of: Mapping[Members, Score]) -> list[Members]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from nid_plugins.detection.pruning import count_sets, prune_global
 from nid_plugins.detection.stability import MOST, bootstrap_stability
-from nid_plugins.detection.worth import scores, worth
+from nid_plugins.detection.worth import mean_strengths, scores, worth
 from nid_plugins.errors import NidWarning
 from nid_plugins.report import Interaction, InteractionReport
 
@@ -34,9 +34,9 @@ class Ranking:
     """The sets of some instances, ranked.
 
     Args:
-        counts: In how many instances each set was found.
-        strength: The sum of its strengths.
-        gain: The sum of its gains.
+        counts: In how many instances each set was found; by strength there are sets found in none.
+        strength: The mean of its strengths there, for the sets found in some.
+        gain: The mean of its gains there.
         score: The sum of what it is worth, by which sets are ranked.
         ranked: All sets, best first.
         chosen: The top K.
@@ -60,7 +60,10 @@ def ranking(settings: DetectSettings, results: Sequence[InstanceResult]) -> Rank
             strength[members] += s
             gain[members] += g
     score = scores(settings.rank, results)
-    ranked = sorted(counts, key=lambda m: (-score[m], -strength[m] / counts[m], m))
+    for members, found in counts.items():
+        strength[members] /= found
+        gain[members] /= found
+    ranked = sorted(score, key=lambda m: (-score[m], -strength.get(m, 0.0), m))
     chosen = prune_global(ranked, settings.top_k) if settings.prune == "paper" else ranked[: settings.top_k]
     return Ranking(counts, strength, gain, score, ranked, chosen)
 
@@ -101,13 +104,15 @@ def build_report(
         else {}
     )
     names = box.schema.names
+    # By strength there are pairs found nowhere.
+    strength = {**strength, **mean_strengths(results, [m for m in now.chosen if m not in counts])}
     interactions = [
         Interaction(
             fields=tuple(names[j] for j in members),
             count=counts[members],
             share=counts[members] / len(results),
-            strength=strength[members] / counts[members],
-            gain=gain[members] / counts[members],
+            strength=strength[members],
+            gain=gain.get(members, float("nan")),
             stability=stability.get(members, float("nan")),
         )
         for members in now.chosen

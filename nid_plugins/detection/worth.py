@@ -3,12 +3,15 @@
 ``rank="count"`` is GLIDER's: 1 where the set was found. ``"gain"`` is the held-out R^2 it added there. ``"strength"`` is the
 variance it gives the logit over the masks: a product of k fields coded -1/2 and +1/2 has variance 4^-k, so that a strength s
 makes s^2 4^-k. Every pair's strength is known in every instance, whether it was found there or not, as far as the detector
-gives the strengths of all pairs: nothing depends then on a threshold that a set just passes or just misses. Larger sets, and
-the pairs of detectors that do not, are worth something only where they were found.
+gives the strengths of all pairs: nothing depends then on a threshold that a set just passes or just misses. Pairs found
+nowhere are ranked too, as far as they are stronger than a pair that was found: in a model that is nearly the sum of its main
+effects, a pair may be strong beside other pairs and yet too small beside those to pass. Larger sets, and the pairs of detectors
+that do not give all, are worth something only where they were found.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -28,7 +31,9 @@ CODED = 0.25
 
 
 def scores(rank: Rank, results: Sequence[InstanceResult]) -> dict[Members, float]:
-    """Return, for every set found in some instance, the sum of its worth over the instances.
+    """Return, for every set that is ranked, the sum of its worth over the instances.
+
+    These are the sets found in some instance; by strength also the pairs that are stronger than one of those found.
 
     Args:
         rank: What the ranking goes by.
@@ -45,8 +50,23 @@ def scores(rank: Rank, results: Sequence[InstanceResult]) -> dict[Members, float
         for triangle in triangles:
             squares += triangle.astype(np.float64) ** 2
         squares *= CODED**2
-        total.update(zip(pairs, squares[_places(pairs, len(squares))].tolist(), strict=True))
+        rows, columns = np.triu_indices(_fields(len(squares)), 1)
+        ranked = squares >= squares[_places(pairs, len(squares))].min()
+        sets = zip(rows[ranked].tolist(), columns[ranked].tolist(), strict=True)
+        total.update(zip(sets, squares[ranked].tolist(), strict=True))
     return dict(total)
+
+
+def mean_strengths(results: Sequence[InstanceResult], pairs: Sequence[Members]) -> dict[Members, float]:
+    """Return the mean strengths of some pairs over all instances, which know all pairs."""
+    if not pairs:
+        return {}
+    triangles = _triangles("strength", results)
+    places = _places(pairs, len(triangles[0]))
+    means: npt.NDArray[np.float64] = np.mean(
+        [triangle[places] for triangle in triangles], axis=0, dtype=np.float64
+    )
+    return dict(zip(pairs, means.tolist(), strict=True))
 
 
 def worth(rank: Rank, results: Sequence[InstanceResult], sets: Sequence[Members]) -> npt.NDArray[np.float32]:
@@ -88,9 +108,14 @@ def _triangles(rank: Rank, results: Sequence[InstanceResult]) -> list[npt.NDArra
     return known if len(known) == len(results) else []
 
 
+def _fields(pairs: int) -> int:
+    """Return how many fields make so many pairs."""
+    return (1 + math.isqrt(1 + 8 * pairs)) // 2
+
+
 def _places(pairs: Sequence[Members], count: int) -> npt.NDArray[np.intp]:
     """Return where pairs stand in the upper triangle of all pairs, row by row."""
-    fields = round((1 + (1 + 8 * count) ** 0.5) / 2)
+    fields = _fields(count)
     a, b = np.array(pairs, dtype=np.intp).T
     places: npt.NDArray[np.intp] = a * (2 * fields - a - 1) // 2 + b - a - 1
     return places

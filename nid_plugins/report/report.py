@@ -35,8 +35,8 @@ class Interaction:
         fields: Names, in schema order.
         count: Number of instances it was found in; 0 for some pairs of a ranking by strength.
         share: Count over instances.
-        strength: Mean over those instances of the detector's strength, over all where there are none. For ``least_squares``, ``archdetect`` and
-            ``gradient_nid`` the size of the set's discrete difference of the logit.
+        strength: Mean over those instances of the detector's strength, over all instances where the count is 0. For
+            ``least_squares``, ``archdetect`` and ``gradient_nid`` the size of the set's discrete difference of the logit.
         gain: Mean over those instances of the held-out R^2 the set added; NaN when sets were not chosen by gain.
         stability: Share of bootstrap resamples of the instances in which it is in the top K; NaN for one instance.
     """

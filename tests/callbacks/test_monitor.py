@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import warnings
@@ -53,6 +54,13 @@ def test_by_strength_a_check_is_compared_with_a_checkpoint_of_the_last(watched, 
         assert [check.ranking for check in one.history] == [[AB], [CD]]
         assert one.history[1].drift == core.history[1].drift
         assert (one.history[1].drift.entered, one.history[1].drift.left) == ([CD], [AB])
+
+
+@pytest.mark.parametrize(("rank", "needed"), [("strength", True), ("count", False)])
+def test_pairs_of_the_last_check_are_kept_where_drift_needs_them(watched, learner, rank, needed):
+    core = watched(learner, detect={"rank": rank})
+    core.epoch_end(0)
+    assert {json.loads(line)["pairs"] is not None for line in core.state_dict()["last"]} == {needed}
 
 
 def test_the_same_rows_are_explained_in_the_same_order_however_many(watched, learner):

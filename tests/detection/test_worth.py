@@ -57,7 +57,7 @@ def test_against_the_definition(rank, pairs):
     np.testing.assert_allclose(worth(rank, results, sets), expected, rtol=1e-5)
     total = dict(zip(sets, np.sum(expected, axis=0), strict=True))
     found = scores(rank, results)
-    assert set(found) == {m for r in results for m in r.sets}
+    assert set(found) == {m for r in results for m in r.sets}, "every set was found somewhere"
     assert found == pytest.approx({m: total[m] for m in found}, rel=1e-5)
 
 
@@ -74,6 +74,43 @@ def test_pairs_unknown_in_one_instance_count_where_they_were_found_only():
     results = instances()
     results[3].pairs = None
     assert scores("strength", results) == scores("strength", instances(pairs=False)), "not half of each"
+
+
+def without(results, members):
+    """Take a set out of what the instances found; pairs keep their strength."""
+    for result in results:
+        if members in result.sets:
+            at = result.sets.index(members)
+            for column in (result.sets, result.strengths, result.gains):
+                del column[at]
+    return results
+
+
+def test_by_strength_a_pair_found_nowhere_is_ranked_if_stronger_than_one_that_was_found(tmp_path):
+    results = without(without(instances(), (0, 1)), (2, 4))
+    weak, strong = PAIRS.index((2, 4)), PAIRS.index((0, 1))
+    for result in results:
+        result.pairs[weak], result.pairs[strong] = 1e-3, 3.0
+    assert {(0, 1), (2, 4)}.isdisjoint(scores("count", results))
+    found = scores("strength", results)
+    assert (2, 4) not in found, "weaker than all that were found"
+    assert found[0, 1] == max(found.values())
+    report = report_of(results, "strength")
+    first = report.interactions[0]
+    assert first.fields == ("v", "w")
+    assert (first.count, first.share, first.strength, first.stability) == (0, 0.0, 3.0, 1.0)
+    assert np.isnan(first.gain)
+    report.save(tmp_path / "r.json")
+    assert nid.InteractionReport.load(tmp_path / "r.json") == report
+    assert ("x", "z") not in report.top(99)
+
+
+def test_where_no_pair_was_found_none_is_ranked():
+    """A sum of main effects has pairs of the size of rounding: the report stays empty."""
+    results = instances()
+    for members in PAIRS:
+        without(results, members)
+    assert set(scores("strength", results)) == set(TRIPLES)
 
 
 def report_of(results, rank, top_k=99, prune="gain"):
@@ -105,12 +142,8 @@ def test_a_report_is_ranked_by_the_mean_square_over_all_instances():
 def test_stability_is_that_of_the_ranking(prune):
     """A pair far stronger than all others in every instance stays on top, though it was found in one only."""
     results = instances()
-    for result in results:
+    for result in without(results, PAIRS[0]):
         result.pairs[0] = 100.0
-        if PAIRS[0] in result.sets:
-            at = result.sets.index(PAIRS[0])
-            for column in (result.sets, result.strengths, result.gains):
-                del column[at]
     results[5].sets.append(PAIRS[0])
     results[5].strengths.append(100.0)
     results[5].gains.append(0.5)
