@@ -35,9 +35,20 @@ class Predictor(ABC):
 
     output: Output = "auto"
 
+    @property
+    def dtype(self) -> npt.DTypeLike:
+        """The dtype of rows that are made for this model: float64, or float32 if all it does is to convert them to that.
+
+        Rows of a frame come in float64 either way, so that a predictor that says float32 takes both.
+        """
+        return "float64"
+
     @abstractmethod
     def __call__(self, rows: FloatMatrix) -> npt.NDArray[Any]:
-        """Return the model's output for rows of shape (n, p) in schema order, shape (n,) or (n, 1)."""
+        """Return the model's output for rows of shape (n, p) in schema order, shape (n,) or (n, 1).
+
+        The rows are float64, or of the predictor's own :attr:`dtype`; they are not to be changed.
+        """
 
     def session(self) -> AbstractContextManager[object]:
         """Return a context in which the black box makes the calls of one batch after the other.

@@ -72,6 +72,19 @@ class BlackBox:
         """Return logits for rows of shape (n, p) in schema order, unchecked; see :meth:`logits`."""
         return self._to_logit(self._run(len(rows), lambda part: self._predictor(rows[part])))
 
+    def logits_from(
+        self, n: int, make: Callable[[slice, npt.DTypeLike], npt.NDArray[Any]]
+    ) -> npt.NDArray[np.float64]:
+        """Return logits of n rows that are made as they are needed, one batch at a time; see :meth:`logits`.
+
+        Args:
+            n: How many rows there are.
+            make: Given which rows are wanted and their dtype, float64 or (where the model would convert to it anyway)
+                float32, returns them as a new array in schema order. They are not checked.
+        """
+        dtype = self._predictor.dtype
+        return self._to_logit(self._run(n, lambda part: self._predictor(make(part, dtype))))
+
     def probabilities(self, frame: Any) -> npt.NDArray[np.float64]:
         """Return the model's probabilities for a frame, shape (n,), float64: what it is served with.
 

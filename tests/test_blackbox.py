@@ -297,6 +297,35 @@ def test_no_rows_decide_nothing(adapted):
     assert box.output == "auto"
 
 
+def test_rows_are_made_batch_by_batch_in_the_dtype_the_predictor_names():
+    class Halving(nid.Predictor):
+        output = "logit"
+        dtype = "float32"
+
+        def __call__(self, rows):
+            given.append(rows.dtype)
+            return rows[:, 0] / 2
+
+    given, asked = [], []
+
+    def make(part, dtype):
+        asked.append(part)
+        return np.arange(20.0).reshape(10, 2)[part].astype(dtype)
+
+    box = BlackBox(Halving(), SCHEMA, adapter="halving", batch_size=4, epsilon=1e-7)
+    made = box.logits_from(10, make)
+    assert asked == [slice(0, 4), slice(4, 8), slice(8, 10)]
+    assert given == [np.float32] * 3
+    np.testing.assert_array_equal(made, np.arange(10.0))
+    np.testing.assert_array_equal(box.logits_of(np.arange(20.0).reshape(10, 2)), made)
+    assert given[3:] == [np.float64] * 3
+    given.clear()
+    nid.wrap(lambda m: given.append(m.dtype) or m[:, 0], SCHEMA, output="logit", inputs="matrix").logits_from(
+        2, lambda part, dtype: np.ones((2, 2), dtype)
+    )
+    assert given == [np.float64], "a function is given what it always is"
+
+
 def test_embeddings_cannot_be_zeroed_where_the_adapter_does_not_say_how(adapted):
     for box in (nid.wrap(Model([0.5]), SCHEMA), nid.wrap(linear, SCHEMA, output="logit")):
         with pytest.raises(nid.UnsupportedError, match="cannot be zeroed field by field.*Use baseline="):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from nid_torch.model import Home, Session, check_exact_matrix, home, scores
+from nid_torch.model import Home, Session, check_exact_matrix, home, matrix_dtype, scores
 from torch import Tensor, nn
 
 from nid_plugins.adapter import Output, Predictor
@@ -65,6 +65,11 @@ class DeepCTRTorchPredictor(Predictor):
         self._in_order = self._order == list(range(len(schema)))
         self._sparse = np.array([isinstance(field, SparseField) for field in declared])
 
+    @property
+    def dtype(self) -> npt.DTypeLike:
+        """float32, but for a model of float64 parameters."""
+        return matrix_dtype(self._home()[1])
+
     def __call__(self, rows: FloatMatrix) -> npt.NDArray[Any]:
         """Return the model's output for rows (n, p)."""
         x = self._input(rows if self._in_order else rows[:, self._order])
@@ -118,9 +123,7 @@ class DeepCTRTorchPredictor(Predictor):
 
     def _input(self, matrix: npt.NDArray[np.float64]) -> Tensor:
         device, dtype = self._home()
-        return torch.from_numpy(matrix.astype(np.float64 if dtype == torch.float64 else np.float32)).to(
-            device
-        )
+        return torch.from_numpy(matrix.astype(matrix_dtype(dtype))).to(device)
 
 
 def schema_of(model: Any) -> FeatureSchema:

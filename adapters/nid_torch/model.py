@@ -56,6 +56,11 @@ class TorchPredictor(Predictor):
         self._home = Home(model)
         self._session = Session(model)
 
+    @property
+    def dtype(self) -> npt.DTypeLike:
+        """float32 where the model takes a matrix of it."""
+        return matrix_dtype(self._home()[1]) if self._inputs == "matrix" else np.float64
+
     def __call__(self, rows: FloatMatrix) -> npt.NDArray[Any]:
         """Return the model's output for rows (n, p)."""
         device, dtype = self._home()
@@ -145,6 +150,11 @@ def home(model: nn.Module) -> tuple[torch.device, torch.dtype]:
     return first.device, torch.float64 if double else torch.float32
 
 
+def matrix_dtype(dtype: torch.dtype) -> type[np.float32 | np.float64]:
+    """Return NumPy's dtype of a matrix whose tensor has this dtype, one of :func:`home`."""
+    return np.float64 if dtype == torch.float64 else np.float32
+
+
 class Home:
     """:func:`home` of one model, worked out again only when its first parameter has moved or changed its dtype.
 
@@ -172,7 +182,7 @@ def batch(
     """Return ``(args, kwargs)`` of tensors: ids int64, dense values and matrices float32 (float64 for such a model)."""
     if inputs == "matrix":
         # Always a copy: a model may write to its input.
-        matrix = rows.astype(np.float64 if dtype == torch.float64 else np.float32)
+        matrix = rows.astype(matrix_dtype(dtype))
         return (torch.from_numpy(matrix).to(device),), {}
     args, kwargs = arguments(rows, schema, inputs)
     # A callable chooses its own dtypes; it may return arrays or tensors.

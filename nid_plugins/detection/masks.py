@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ Floats = npt.NDArray[np.float64]
 
 MIN_ROWS = 24
 """Fewest masks that leave at least two rows each to validate and to test."""
+TILE = 32
+"""Perturbed rows made as one long row."""
 
 
 def random_masks(fields: int, rows: int, rng: np.random.Generator) -> Masks:
@@ -49,25 +52,34 @@ def random_masks(fields: int, rows: int, rng: np.random.Generator) -> Masks:
     return masks
 
 
-def perturb(row: Floats, baseline: Floats, masks: Masks) -> Floats:
+def perturb(
+    row: Floats, baseline: Floats, masks: Masks, dtype: npt.DTypeLike = np.float64
+) -> npt.NDArray[Any]:
     """Return x'(z) = z * x + (1 - z) * baseline for every mask z, exactly (no arithmetic is done on the values).
 
     Args:
         row: The instance x, shape (p,).
         baseline: Value of each field when off, shape (p,).
         masks: Shape (M, p).
+        dtype: float64 or float32: the values are converted, then selected.
 
     Returns:
-        Rows of shape (M, p), float64.
+        Rows of shape (M, p): a new array.
     """
-    # A bitwise select, three times as fast as np.where on broadcast rows: off ^ ((on ^ off) & mask).
-    on = np.ascontiguousarray(row, dtype=np.float64).view(np.int64)
-    off = np.ascontiguousarray(baseline, dtype=np.float64).view(np.int64)
-    bits = masks.astype(np.int64)
-    np.negative(bits, out=bits)
-    bits &= on ^ off
-    bits ^= off
-    return bits.view(np.float64)
+    # A bitwise select, off ^ ((on ^ off) * mask), which is several times as fast as np.where. Rows are taken TILE at a
+    # time, as one long row: with one at a time most of the time would go into starting anew.
+    kind = np.dtype(dtype)
+    bits = np.dtype(f"i{kind.itemsize}")
+    on, off = row.astype(kind).view(bits), baseline.astype(kind).view(bits)
+    flip, p = on ^ off, len(row)
+    out = np.empty(masks.shape, dtype=bits)
+    whole = len(masks) // TILE * TILE
+    for rows, tile in ((slice(whole), TILE), (slice(whole, None), 1)):
+        long = out[rows].reshape(-1, tile * p)
+        np.copyto(long, masks[rows].reshape(-1, tile * p))
+        long *= np.tile(flip, tile)
+        long ^= np.tile(off, tile)
+    return out.view(kind)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,13 +135,26 @@ class MaskDesign:
         # Orthogonal columns on the fitting rows; a field that is never switched there simply drops out.
         left, values, right = np.linalg.svd(columns[self.train], full_matrices=False)
         keep = values > values[0] * 1e-10
-        solve = (right[keep].T / values[keep]) @ left[:, keep].T
-        return columns, solve, left[:, keep]
+        return columns, right[keep].T / values[keep], left[:, keep]
+
+    @cached_property
+    def _solve(self) -> Floats:
+        _, weights, basis = self._main
+        return weights @ basis.T
 
     @property
     def main_basis(self) -> Floats:
         """An orthonormal basis of what main effects can explain of the training rows, shape (rows, p + 1) or fewer."""
         return self._main[2]
+
+    @property
+    def main_weights(self) -> Floats:
+        """The basis in terms of a constant and the coded fields: ``[1, coded] @ main_weights`` on the training rows."""
+        return self._main[1]
+
+    def additive(self, coefficients: Floats, rows: slice) -> Floats:
+        """Return main effects of coefficients (B, p + 1), the constant first, on some rows, shape (B, rows)."""
+        return coefficients @ self._main[0][rows].T
 
     def residuals(self, targets: Floats) -> Floats:
         """Return targets less their main effects, which are fitted by least squares on the training rows.
@@ -140,9 +165,7 @@ class MaskDesign:
         Returns:
             Shape (B, M).
         """
-        columns, solve, _ = self._main
-        coefficients = targets[:, self.train] @ solve.T
-        return targets - coefficients @ columns.T
+        return targets - self.additive(targets[:, self.train] @ self._solve.T, slice(None))
 
     def orthogonal(self, products: Floats) -> Floats:
         """Return columns (c, M) less what the main effects explain of them on the training rows."""

@@ -69,6 +69,18 @@ def test_perturb_does_no_arithmetic():
         assert made.tolist() == [x if on else off for on, x, off in zip(mask, row, baseline, strict=True)]
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("rows", [0, 1, 31, 32, 100])
+def test_rows_are_those_of_a_select_in_either_precision(dtype, rows):
+    rng = np.random.default_rng(rows)
+    row, baseline = rng.normal(size=7), rng.normal(size=14)[::2]
+    masks = rng.random((rows, 9))[:, 1:8] < 0.5
+    made = perturb(row, baseline, masks, dtype)
+    assert made.dtype == dtype
+    assert made.flags.c_contiguous
+    assert np.array_equal(made, np.where(masks, row, baseline).astype(dtype))
+
+
 class Watcher(Detector):
     """Finds nothing and remembers what it was shown."""
 
