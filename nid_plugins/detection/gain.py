@@ -8,6 +8,7 @@ et al. 2018, section 4.3: add ranked sets to an additive model until validation 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nid_plugins.detection.masks import r_squared
+from nid_plugins.turns import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -29,6 +31,9 @@ CLOSURE = 5
 
 CACHE = 4000
 """Product columns kept for the next instances."""
+
+TINY = 1e-300
+"""What a candidate out of play does not explain."""
 
 
 @dataclass(slots=True)
@@ -80,47 +85,72 @@ class GainSelector:
         self.min_gain = min_gain
         self.sigmas = sigmas
         self._columns: dict[Members, npt.NDArray[np.float32]] = {}
+        self._turn = Turn()
 
     def _gather(self, candidates: list[Members]) -> npt.NDArray[np.float32]:
-        # Instances share masks and often candidates. 4,000 float32 columns of 6,000 rows are 96 MB at most.
-        if len(self._columns) > CACHE:
-            self._columns.clear()
-        for c in candidates:
-            if c not in self._columns:
-                # One by one: in a batch the last bits would depend on which columns happen to be missing.
-                self._columns[c] = self.design.orthogonal(self.design.product(c)[None])[0].astype(np.float32)
-        return np.array([self._columns[c] for c in candidates])
+        with self._turn:
+            # Instances share masks and often candidates. 4,000 float32 columns of 6,000 rows are 96 MB at most.
+            if len(self._columns) > CACHE:
+                self._columns.clear()
+            for c in candidates:
+                if c not in self._columns:
+                    # One by one: in a batch the last bits would depend on which columns happen to be missing.
+                    column = self.design.orthogonal(self.design.product(c)[None])[0]
+                    self._columns[c] = column.astype(np.float32)
+            return np.array([self._columns[c] for c in candidates])
 
     def select(self, targets: Floats, explanation: Explanation, residual: Floats | None = None) -> Kept:
-        """Return what one instance keeps.
+        """Return what one instance keeps; see :meth:`select_all`.
 
         Args:
             targets: Logits on the design's masks, shape (M,).
             explanation: What the detector found.
             residual: The targets less their main effects, where already computed.
         """
+        residuals = None if residual is None else residual[None]
+        return self.select_all(targets[None], [explanation], residuals)[0]
+
+    def select_all(
+        self, targets: Floats, explanations: Sequence[Explanation], residuals: Floats | None = None
+    ) -> list[Kept]:
+        """Return what each instance of a batch keeps. Threads may call it at once.
+
+        Args:
+            targets: Logits on the design's masks, shape (B, M).
+            explanations: What the detector found in each.
+            residuals: The targets less their main effects, where already computed, shape (B, M).
+        """
         design = self.design
-        if residual is None:
-            residual = design.residuals(targets[None])[0]
-        held = np.r_[targets[design.test]], np.r_[residual[design.test]]
-        r2_linear = float(r_squared(*held))
-        variance = float(targets[design.valid].var())
-        if np.isnan(r2_linear) or variance == 0:
-            return Kept([], [], [], r2_linear, r2_linear)
-        candidates = candidates_of(explanation, self.limit)
-        if not candidates:
-            return Kept([], [], [], r2_linear, r2_linear)
-        pursuit = _Pursuit(self._gather(candidates), residual, design)
-        gains: dict[Members, float] = {}
-        sizes = np.array([len(c) for c in candidates])
-        for order in np.unique(sizes):
-            for best, gain in pursuit.settle(sizes == order, self.min_gain * variance, self.sigmas):
-                gains[candidates[best]] = gain / variance
-        found = dict(zip(explanation.sets, explanation.strengths.tolist(), strict=True))
-        strengths = {m: found[m] if m in found else _pair_strength(m, explanation) for m in gains}
-        ranked = sorted(gains, key=lambda m: -strengths[m])
-        r2 = float(r_squared(held[0], pursuit.test_residual))
-        return Kept(ranked, [strengths[m] for m in ranked], [gains[m] for m in ranked], r2_linear, r2)
+        if residuals is None:
+            residuals = design.residuals(targets)
+        r2_linear = r_squared(targets[:, design.test], residuals[:, design.test]).tolist()
+        variance = targets[:, design.valid].var(axis=1).tolist()
+        tests = np.empty((len(targets), design.held_out))
+        found: list[Kept] = []
+        for b, explanation in enumerate(explanations):
+            candidates = candidates_of(explanation, self.limit)
+            tests[b] = residuals[b, design.test]
+            if np.isnan(r2_linear[b]) or variance[b] == 0 or not candidates:
+                found.append(Kept([], [], [], r2_linear[b], r2_linear[b]))
+                continue
+            pursuit = _Pursuit(self._gather(candidates), residuals[b], design)
+            gains: dict[Members, float] = {}
+            sizes = np.array([len(c) for c in candidates])
+            for order in sorted(set(sizes.tolist())):
+                for best, gain in pursuit.settle(sizes == order, self.min_gain * variance[b], self.sigmas):
+                    gains[candidates[best]] = gain / variance[b]
+            tests[b] = pursuit.test_residual
+            strength_of = dict(zip(explanation.sets, explanation.strengths.tolist(), strict=True))
+            strengths = {
+                m: strength_of[m] if m in strength_of else _pair_strength(m, explanation) for m in gains
+            }
+            ranked = sorted(gains, key=lambda m: -strengths[m])
+            found.append(
+                Kept(ranked, [strengths[m] for m in ranked], [gains[m] for m in ranked], r2_linear[b], np.nan)
+            )
+        for kept, r2 in zip(found, r_squared(targets[:, design.test], tests).tolist(), strict=True):
+            kept.r2 = r2
+        return found
 
 
 def _pair_strength(members: Members, explanation: Explanation) -> float:
@@ -131,59 +161,66 @@ class _Pursuit:
     """Orthogonal forward selection in the space of the candidates' Gram matrix.
 
     Rows are touched once, to form the Gram matrix; each pick then costs O(candidates x candidates), and each candidate that is
-    looked at O(candidates x held-out rows).
+    looked at O(taken x held-out rows).
     """
 
     def __init__(self, columns: npt.NDArray[np.float32], residual: Floats, design: MaskDesign) -> None:
-        train, held = columns[:, design.train], slice(design.valid.start, design.test.stop)
-        count = len(columns)
-        self.rows = train.shape[1]
-        # One row a candidate: its products with all candidates and with the residual, then what it is now in terms of the
-        # candidates as they were. Taking a candidate is then one update of one small array.
-        self.table = np.zeros((count, 2 * count + 1))
+        train, count = columns[:, design.train], len(columns)
+        # One row a candidate: its products with all candidates and with the residual. Taking a candidate is then one update
+        # of one small array, which frees the others of what they have in common with it.
+        self.table = np.empty((count, count + 1))
         self.table[:, :count] = train @ train.T
         self.table[:, count] = train @ residual[design.train].astype(np.float32)
-        self.table[:, count + 1 :][np.diag_indices(count)] = 1.0
-        self.values = columns[:, held].astype(np.float64)
-        self.norms = np.diag(self.table[:, :count]).copy()
+        self.rows = train.shape[1]
+        self.norms = self.table.diagonal().copy()
         self.floor = max(1e-4 * float(self.norms.max(initial=0.0)), 1e-300)
-        self.left = residual[held].copy()
-        self.held_out = design.held_out
-
-    @property
-    def test_residual(self) -> Floats:
-        """What the taken candidates leave of the residual on the test rows."""
-        return self.left[self.held_out :]
+        self.valid, self.test = columns[:, design.valid].astype(np.float64), columns[:, design.test]
+        self.twice_left, self.test_residual = 2.0 * residual[design.valid], residual[design.test].copy()
+        self.ones = np.ones(design.held_out)
+        # What each candidate had in common with those taken, and these, freed of each other, on the held-out rows.
+        self.shares = np.zeros((count, count))
+        self.taken = 0
+        self.taken_valid, self.taken_test = (np.empty((count, design.held_out)) for _ in range(2))
 
     def settle(
         self, level: npt.NDArray[np.bool_], least: float, sigmas: float
     ) -> Iterator[tuple[int, float]]:
         """Take columns of one level, best first; yield each index with its gain in mean squared held-out error."""
-        count, rows = len(self.norms), self.held_out
-        alive = level.copy()
+        rows, alive = len(self.valid[0]), level.copy()
+        explained = self._explained(alive)
         while True:
-            alive &= self.norms > self.floor
-            explained = np.where(alive, self.table[:, count] ** 2, 0.0) / np.maximum(self.norms, self.floor)
             best = int(explained.argmax())
             # Those left explain even less; half, since the rows differ.
-            if not alive[best] or explained[best] / self.rows < least / 2:
+            if explained[best] / self.rows < max(least / 2, TINY):
                 return
-            alive[best] = False
-            step = (self.table[best, count] / self.norms[best]) * (
-                self.table[best, count + 1 :] @ self.values
-            )
+            alive[best], explained[best] = False, 0.0
+            column = self.valid[best] - self.shares[best, : self.taken] @ self.taken_valid[: self.taken]
+            step = (self.table[best, -1] / self.norms[best]) * column
             # r^2 - (r - s)^2 on the validation rows
-            better = step[:rows] * (2.0 * self.left[:rows] - step[:rows])
-            gain = float(better.sum()) / rows
+            better = step * (self.twice_left - step)
+            gain = float(better @ self.ones) / rows
             spread = float(better @ better) / rows - gain * gain
-            if gain >= least and gain > sigmas * np.sqrt(max(spread, 0.0) / rows):
-                self._take(best, step)
+            if gain >= least and gain > sigmas * math.sqrt(max(spread, 0.0) / rows):
+                self._take(best, column, step)
+                explained = self._explained(alive)
                 yield best, gain
 
-    def _take(self, best: int, step: Floats) -> None:
-        count = len(self.norms)
-        self.left -= step
+    def _explained(self, alive: npt.NDArray[np.bool_]) -> Floats:
+        """Return what each candidate in play would explain of the training rows."""
+        inner = self.table[:, -1]
+        playing = alive & (self.norms > self.floor)
+        explained: Floats = np.where(playing, inner * inner, 0.0) / np.maximum(self.norms, self.floor)
+        return explained
+
+    def _take(self, best: int, column: Floats, step: Floats) -> None:
+        taken = self.taken
+        self.twice_left -= 2.0 * step
+        column_test = self.test[best] - self.shares[best, :taken] @ self.taken_test[:taken]
+        self.test_residual -= (self.table[best, -1] / self.norms[best]) * column_test
+        self.taken_valid[taken], self.taken_test[taken] = column, column_test
         share = self.table[:, best] / self.norms[best]
         share[best] = 1.0  # the taken column itself becomes zero, out of play
+        self.shares[:, taken] = share
+        self.taken += 1
         self.table -= share[:, None] * self.table[best]
-        self.norms = np.diag(self.table[:, :count]).copy()
+        self.norms = self.table.diagonal().copy()

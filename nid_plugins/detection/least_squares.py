@@ -9,6 +9,7 @@ difference of the logit in fields a and b averaged over the contexts the masks d
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from nid_plugins.detection.detector import Detector, Explanation, Members, rounding
 from nid_plugins.detection.masks import Floats, MaskDesign, Masks, r_squared
 from nid_plugins.errors import SettingError
+from nid_plugins.turns import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,75 +62,81 @@ class LeastSquares(Detector):
             )
 
     def prepare(self, masks: Masks) -> _Solver:
-        """Factorise the design shared by all instances."""
-        design = MaskDesign(masks)
+        """Choose the solver of the design shared by all instances; it is factorised when it is first asked."""
         p = masks.shape[1]
-        count = p * (p - 1) // 2
-        kind = _Primal if count <= PRIMAL_LIMIT else _Dual
-        solver = kind(design, self.penalties)
-        if self.orders > 2 and p > 2:
-            solver.measure()
-        return solver
+        kind = _Primal if p * (p - 1) // 2 <= PRIMAL_LIMIT else _Dual
+        return kind(MaskDesign(masks), self.penalties)
 
     def fit(
         self, state: _Solver, targets: Floats, seeds: Sequence[np.random.SeedSequence]
     ) -> list[Explanation]:
         """Solve for all pairs of all instances at once, then look for triples instance by instance."""
         design = state.design
-        residuals = design.residuals(targets)
-        pairs, left = state.solve(residuals)
-        r2 = r_squared(targets[:, design.test], left[:, design.test])
-        least = rounding(targets)
-        return [self._one(state, pairs[b], left[b], float(r2[b]), least[b]) for b in range(len(targets))]
-
-    def _one(self, state: _Solver, pairs: Floats, left: Floats, r2: float, least: float) -> Explanation:
-        p = len(pairs)
+        pairs, left = state.solve(design.residuals(targets))
+        r2 = r_squared(targets[:, design.test], left[:, design.test]).tolist()
         strengths = np.abs(pairs)
+        rows, columns = np.triu_indices(design.masks.shape[1], 1)
+        values = strengths[:, rows, columns]
         # All strong pairs, not all p(p-1)/2: the report keeps the full matrix beside them.
-        rows, columns = np.triu_indices(p, 1)
-        values = strengths[rows, columns]
-        top = np.argsort(-values, kind="stable")[:MAX_PAIRS]
-        top = top[values[top] > least]
-        found: list[tuple[float, Members, float]] = [
-            (values[i] * PAIR_SD, (int(rows[i]), int(columns[i])), float(values[i])) for i in top
-        ]
-        if self.orders > 2 and p > 2:
-            triples = self._triples(state, [members for _, members, _ in found[: self.pairs]], left)
-            found += [item for item in triples if item[2] > least]
-        # A product of k coded fields has standard deviation 2^-k: ranking by effect size puts orders on one scale.
-        found.sort(key=lambda item: -item[0])
-        return Explanation(
-            [members for _, members, _ in found],
-            np.array([s for _, _, s in found], dtype=np.float64),
-            r2,
-            strengths,
-        )
+        tops = np.argsort(-values, axis=1, kind="stable")[:, :MAX_PAIRS]
+        found = []
+        for b, least in enumerate(rounding(targets).tolist()):
+            top = tops[b][values[b, tops[b]] > least]
+            members: list[Members] = list(zip(rows[top].tolist(), columns[top].tolist(), strict=True))
+            found.append(
+                self._one(state, members, values[b, top], left[b], least, float(r2[b]), strengths[b])
+            )
+        return found
 
-    def _triples(
-        self, state: _Solver, pairs: list[Members], left: Floats
-    ) -> list[tuple[float, Members, float]]:
+    def _one(
+        self,
+        state: _Solver,
+        members: list[Members],
+        values: Floats,
+        left: Floats,
+        least: float,
+        r2: float,
+        strengths: Floats,
+    ) -> Explanation:
+        effects = values * PAIR_SD
+        if self.orders > 2 and len(strengths) > 2:
+            triples = {
+                m: v for m, v in self._triples(state, members[: self.pairs], left).items() if v > least
+            }
+            members = [*members, *triples]
+            more = np.fromiter(triples.values(), np.float64, len(triples))
+            values, effects = np.r_[values, more], np.r_[effects, more * TRIPLE_SD]
+        # A product of k coded fields has standard deviation 2^-k: ranking by effect size puts orders on one scale.
+        order = np.argsort(-effects, kind="stable")
+        return Explanation([members[i] for i in order.tolist()], values[order], r2, strengths)
+
+    def _triples(self, state: _Solver, pairs: list[Members], left: Floats) -> dict[Members, float]:
         design = state.design
         train = design.train
         p = design.masks.shape[1]
         if p * (p - 1) * (p - 2) // 6 <= SCAN_LIMIT:
             pairs = list(combinations(range(p), 2))
         if not pairs or not left.any():
-            return []
+            return {}
         coded = state.coded32[train]
-        index = np.array(pairs)
         # The residual times a pair, against every third field: one product of (pairs x rows) and (rows x p).
-        products = state.coded_t[index[:, 0]] * state.coded_t[index[:, 1]]
-        inner = (products[:, train] * left[train].astype(np.float32)) @ coded
+        products = state.pair_products(pairs)
+        products *= left[train].astype(np.float32)
+        inner = np.abs(products @ coded)
         seen: dict[Members, float] = {}
-        for k, c in zip(*np.divmod(np.argsort(-np.abs(inner), axis=None, kind="stable"), p), strict=True):
+        scale = len(coded) * state.triple_square
+        found = np.argsort(-inner, axis=None, kind="stable")
+        values = inner.reshape(-1)[found].tolist()
+        for at, value in zip(found.tolist(), values, strict=True):
+            k, c = divmod(at, p)
             a, b = pairs[k]
             if c in (a, b):
                 continue
-            i, j, m = sorted((a, b, int(c)))
-            seen.setdefault((i, j, m), abs(float(inner[k, c])) / (len(coded) * state.triple_square))
+            triple = (c, a, b) if c < a else (a, c, b) if c < b else (a, b, c)
+            seen.setdefault(triple, value / scale)
             if len(seen) >= self.triples:
                 break
-        return [(value * TRIPLE_SD, members, value) for members, value in seen.items()]
+        return seen
 
 
 PAIR_SD = 0.25
@@ -138,74 +146,122 @@ PRIMAL_LIMIT = 1300
 """Pairs up to which the Gram matrix of the pairs is factorised (51 fields); above it that of the rows is."""
 SCAN_LIMIT = 1500
 """Triples up to which every triple is scanned (21 fields)."""
+SINGLE_SIZE = 1_000_000
+"""Numbers from which on the products of all pairs are multiplied in float32."""
 
 
 class _Solver:
-    """Pairwise ridge over masks shared by all instances.
+    """Pairwise ridge over masks shared by all instances, made ready by the first who asks: often beside the first queries.
+
+    Args:
+        design: The masks.
+        penalties: Ridge penalties to choose from.
 
     Attributes:
-        triple_square: Mean square of a triple's column, less what main effects and pairs explain of it.
+        coded32: The coded masks, shape (M, p), float32.
     """
 
-    def __init__(self, design: MaskDesign) -> None:
+    def __init__(self, design: MaskDesign, penalties: tuple[float, ...]) -> None:
         self.design = design
-        self.triple_square = TRIPLE_SD**2
+        self.penalties = penalties
         self.coded32 = design.coded.astype(np.float32)
         self.coded_t = np.ascontiguousarray(self.coded32.T)
+        self._turn = Turn()
+        self._ready = False
 
     def solve(self, residuals: Floats) -> tuple[Floats, Floats]:
         """Return pair coefficients (B, p, p) and what the model leaves of the residuals (B, M)."""
+        with self._turn:
+            if not self._ready:
+                self._factorise()
+                self._ready = True
+        return self._solve(residuals)
+
+    def _factorise(self) -> None:
         raise NotImplementedError
 
-    def measure(self) -> None:
-        """Measure :attr:`triple_square` on a few triples; masks treat all fields alike, so it serves every triple."""
+    def _solve(self, residuals: Floats) -> tuple[Floats, Floats]:
+        raise NotImplementedError
+
+    def pair_products(self, pairs: list[Members]) -> npt.NDArray[np.float32]:
+        """Return the products of pairs of coded fields on the training rows, shape (pairs, rows): a new array."""
+        first, second = np.array(pairs).T
+        train = self.design.train
+        products: npt.NDArray[np.float32] = self.coded_t[first, train] * self.coded_t[second, train]
+        return products
+
+    @cached_property
+    def triple_square(self) -> float:
+        """Mean square of a triple's column, less what main effects and pairs explain of it.
+
+        Measured on a few triples; masks treat all fields alike, so it serves every triple.
+        """
         design, p = self.design, self.design.masks.shape[1]
         some = np.array([design.product((i, (i + 1) % p, (i + 2) % p)) for i in range(0, p, max(1, p // 8))])
         left = self.solve(design.residuals(some))[1]
         square = float((left[:, design.train] * some[:, design.train]).mean())
         # With fewer rows than pairs hardly anything is left; a triple's strength must not explode for that.
-        self.triple_square = max(square, TRIPLE_SD**2 / 20)
+        return max(square, TRIPLE_SD**2 / 20)
 
     def _choose(self, residuals: Floats, fits: list[Floats]) -> npt.NDArray[np.intp]:
-        valid = self.design.valid
-        errors = [((residuals[:, valid] - fit[:, valid]) ** 2).mean(axis=1) for fit in fits]
+        """Return, for each instance, which fit of the validation rows is the best."""
+        valid = residuals[:, self.design.valid]
+        errors = [((valid - fit) ** 2).mean(axis=1) for fit in fits]
         choice: npt.NDArray[np.intp] = np.argmin(np.array(errors), axis=0)
         return choice
 
 
 class _Primal(_Solver):
-    """Eigendecomposition of the pairs' Gram matrix: every penalty then costs a diagonal scaling."""
+    """Eigendecomposition of the pairs' Gram matrix: every penalty then costs a diagonal scaling.
 
-    def __init__(self, design: MaskDesign, penalties: tuple[float, ...]) -> None:
-        super().__init__(design)
-        p = design.masks.shape[1]
+    Residuals have no main effects on the training rows, so products need not be freed of theirs to be multiplied with
+    them; what main effects a fit has is taken out of it afterwards. Products are then plus or minus a quarter, exact in
+    float32, and so are the Gram matrix's sums. Where products are many and rows suffice to tell the pairs apart,
+    the two products with them that an instance costs are float32: half the memory to go through, which is what they take.
+    """
+
+    def _factorise(self) -> None:
+        design, p = self.design, self.design.masks.shape[1]
         self.rows, self.columns = np.triu_indices(p, 1)
-        products = np.array(
-            [design.coded[:, a] * design.coded[:, b] for a, b in zip(self.rows, self.columns, strict=True)]
-        )
-        self.products = design.orthogonal(products)  # (pairs, M)
-        train = self.products[:, design.train]
-        values, self.vectors = np.linalg.eigh(train @ train.T)
+        products = self.coded_t[self.rows] * self.coded_t[self.columns]  # (pairs, M)
+        train = products[:, design.train]
+        gram = (train @ train.T).astype(np.float64)
+        # What main effects explain of the products: their coefficients, and their part of the Gram matrix.
+        shared = (train @ self.coded32[design.train]).astype(np.float64)
+        shared = np.column_stack([train.sum(axis=1, dtype=np.float64), shared]) @ design.main_weights
+        gram -= shared @ shared.T
+        self.main = shared @ design.main_weights.T
+        values, self.vectors = np.linalg.eigh(gram)
         scale = max(float(values.mean()), 1e-12)
-        self.inverse = [1.0 / (np.maximum(values, 0.0) + penalty * scale) for penalty in penalties]
-        # Rotated once, so that a fit is one product: fit = (residual train^T V) diag (V^T products).
-        self.rotated = self.vectors.T @ self.products
+        self.inverse = np.array(
+            [1.0 / (np.maximum(values, 0.0) + penalty * scale) for penalty in self.penalties]
+        )
+        single = products.size >= SINGLE_SIZE and train.shape[1] >= 3 * len(products)
+        self.products = products if single else products.astype(np.float64)
+        # The validation rows turned to the eigenvectors: penalties are compared there.
+        valid = products[:, design.valid] - design.additive(self.main, design.valid)
+        self.valid = (self.vectors.T @ valid).astype(self.products.dtype)
 
-    def solve(self, residuals: Floats) -> tuple[Floats, Floats]:
-        design = self.design
-        inner = residuals[:, design.train] @ self.rotated[:, design.train].T
-        valid = self.rotated[:, design.valid]
-        scaled = [inner * inverse for inverse in self.inverse]
-        errors = [((residuals[:, design.valid] - s @ valid) ** 2).mean(axis=1) for s in scaled]
-        choice = np.argmin(np.array(errors), axis=0)
-        best = np.array(scaled)[choice, np.arange(len(residuals))]
-        left = residuals - best @ self.rotated
-        coefficients = best @ self.vectors.T
+    def _solve(self, residuals: Floats) -> tuple[Floats, Floats]:
+        design, kind = self.design, self.products.dtype
+        inner = self.products[:, design.train] @ residuals[:, design.train].astype(kind).T
+        scaled = (inner.T @ self.vectors) * self.inverse[:, None]  # (penalties, B, pairs)
+        choice = self._choose(residuals, [each.astype(kind) @ self.valid for each in scaled])
+        best = scaled[choice, np.arange(len(residuals))] @ self.vectors.T
+        fit = best.astype(kind) @ self.products
+        left = residuals - fit + design.additive(best @ self.main, slice(None))
         p = design.masks.shape[1]
         pairs = np.zeros((len(residuals), p, p))
-        pairs[:, self.rows, self.columns] = coefficients
-        pairs[:, self.columns, self.rows] = coefficients
+        pairs[:, self.rows, self.columns] = best
+        pairs[:, self.columns, self.rows] = best
         return pairs, left
+
+    def pair_products(self, pairs: list[Members]) -> npt.NDArray[np.float32]:
+        """Return the products of pairs of coded fields on the training rows, shape (pairs, rows): a new array."""
+        p = self.design.masks.shape[1]
+        first, second = np.array(pairs).T
+        at = first * (2 * p - first - 3) // 2 + second - 1  # a pair's place among all pairs
+        return self.products[at, self.design.train].astype(np.float32)
 
 
 class _Dual(_Solver):
@@ -215,10 +271,10 @@ class _Dual(_Solver):
     sum_m alpha_m w_ma w_mb: memory is O(M^2 + p^2).
     """
 
-    def __init__(self, design: MaskDesign, penalties: tuple[float, ...]) -> None:
-        super().__init__(design)
+    def _factorise(self) -> None:
         from scipy.linalg import cho_factor
 
+        design, penalties = self.design, self.penalties
         w = design.coded[design.train]
         p = w.shape[1]
         kernel = ((w @ w.T) ** 2 - p / 16) / 2
@@ -234,7 +290,7 @@ class _Dual(_Solver):
             regular[np.diag_indices(len(w))] += max(penalty * scale, 1e-9)
             self.factors.append(cho_factor(regular, lower=True, overwrite_a=True, check_finite=False))
 
-    def solve(self, residuals: Floats) -> tuple[Floats, Floats]:
+    def _solve(self, residuals: Floats) -> tuple[Floats, Floats]:
         from scipy.linalg import cho_solve
 
         design = self.design
@@ -243,7 +299,7 @@ class _Dual(_Solver):
         kernel_all = ((w @ train.T) ** 2 - w.shape[1] / 16) / 2
         alphas = [cho_solve(f, residuals[:, design.train].T, check_finite=False).T for f in self.factors]
         fits = [design.residuals(alpha @ kernel_all.T) for alpha in alphas]
-        choice = self._choose(residuals, fits)
+        choice = self._choose(residuals, [fit[:, design.valid] for fit in fits])
         instances = np.arange(len(residuals))
         alpha = np.array(alphas)[choice, instances]
         left = residuals - np.array(fits)[choice, instances]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,7 +72,7 @@ class Madex:
         self._random = detector.random_rows(self.masks)
         self._design = MaskDesign(self.masks[: self._random])
         self._selector = GainSelector(self._design, limit=settings.candidates, min_gain=settings.min_gain)
-        self._lock = threading.Lock()
+        self._upper = np.triu_indices(p, 1)
         self._state = detector.prepare(self.masks)
 
     def _check_masks(self, p: int) -> None:
@@ -150,20 +149,17 @@ class Madex:
         ]
         random = targets[:, : self._random]
         residuals = self._design.residuals(random)
-        return [
-            self._result(index, random[b], residuals[b], explanations[b], clipped[b])
-            for b, index in enumerate(indices)
-        ]
-
-    def _result(
-        self, index: int, y: Floats, residual: Floats, found: Explanation, clipped: int
-    ) -> InstanceResult:
-        test = self._design.test
-        if self.settings.prune == "gain" or np.isnan(found.r2):
-            with self._lock:  # the selector's cache of columns is shared by the threads
-                kept = self._selector.select(y, found, residual)
+        if self.settings.prune == "gain" or any(np.isnan(found.r2) for found in explanations):
+            kept = self._selector.select_all(random, explanations, residuals)
         else:
-            kept = Kept([], [], [], float(r_squared(y[test], residual[test])), found.r2)
+            test = self._design.test
+            r2_linear = r_squared(random[:, test], residuals[:, test]).tolist()
+            kept = [
+                Kept([], [], [], *pair) for pair in zip(r2_linear, (f.r2 for f in explanations), strict=True)
+            ]
+        return [self._result(index, kept[b], explanations[b], clipped[b]) for b, index in enumerate(indices)]
+
+    def _result(self, index: int, kept: Kept, found: Explanation, clipped: int) -> InstanceResult:
         if self.settings.prune == "gain":
             sets, strengths, gains = kept.sets, kept.strengths, kept.gains
         else:
@@ -176,7 +172,7 @@ class Madex:
         r2 = kept.r2 if np.isnan(found.r2) else found.r2
         pairs = None
         if found.pairs is not None and len(found.pairs) <= PAIR_FIELDS:
-            pairs = found.pairs[np.triu_indices(len(found.pairs), 1)].astype(np.float32)
+            pairs = found.pairs[self._upper].astype(np.float32)
         return InstanceResult(index, sets, strengths, gains, float(r2), kept.r2_linear, pairs, clipped)
 
 

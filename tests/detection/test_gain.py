@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -201,6 +202,30 @@ def test_what_is_in_the_cache_does_not_matter(design, w):
     fresh = GainSelector(design).select(y, found(*PAIRS))
     again = used.select(y, found(*PAIRS))
     assert again == fresh
+
+
+def test_a_batch_keeps_what_its_instances_keep_alone(design, w):
+    rng = np.random.default_rng(8)
+    y = np.array([w[:, 0] * (i % 3) * w[:, i % 6] + w[:, 1] * w[:, 2] * w[:, 3] for i in range(6)])
+    y = np.vstack([y + 0.2 * rng.normal(size=y.shape), np.full(1200, 0.7)])
+    explanations = [found(*PAIRS[i:], *TRIPLES[: 3 * i]) for i in range(6)] + [found(*PAIRS)]
+    selector = GainSelector(design)
+    together = selector.select_all(y, explanations)
+    assert any(len(kept.sets) > 1 for kept in together)
+    for one, kept, explanation in zip(y, together, explanations, strict=True):
+        alone = selector.select(one, explanation)
+        assert (kept.sets, kept.strengths) == (alone.sets, alone.strengths)
+        assert [*kept.gains, kept.r2, kept.r2_linear] == pytest.approx(
+            [*alone.gains, alone.r2, alone.r2_linear], rel=1e-6, nan_ok=True
+        )
+
+
+def test_threads_may_select_at_once(design, w):
+    y = np.random.default_rng(9).normal(size=(8, 1200)) + 2.0 * w[:, 1] * w[:, 2]
+    one, shared = GainSelector(design), GainSelector(design)
+    expected = [one.select(row, found(*PAIRS, *TRIPLES)) for row in y]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda row: shared.select(row, found(*PAIRS, *TRIPLES)), y)) == expected
 
 
 def test_the_cache_is_bounded(design, w, monkeypatch):

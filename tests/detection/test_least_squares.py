@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -179,6 +180,47 @@ def test_coefficients_are_those_of_a_ridge_regression():
             expected = np.linalg.solve(gram, train.T @ y[b, design.train])
             assert [found[b][pair] for pair in pairs] == pytest.approx(expected, rel=1e-8)
             assert left[b] == pytest.approx(y[b] - columns @ expected, rel=1e-6, abs=1e-9)
+
+
+def test_large_designs_are_multiplied_in_single_precision_to_within_rounding(monkeypatch):
+    masks = random_masks(16, 1200, np.random.default_rng(10))
+    w = masks - 0.5
+    rng = np.random.default_rng(11)
+    y = np.array([5 + 3 * w[:, i] * w[:, 1] * w[:, 2] - 2 * w[:, 3] * w[:, 5] + w[:, 2] for i in (0, 4, 7)])
+    y += 0.3 * rng.normal(size=y.shape)
+    double = fit(masks, y)
+    monkeypatch.setattr("nid_plugins.detection.least_squares.SINGLE_SIZE", 0)
+    state = LeastSquares().prepare(masks)
+    single = LeastSquares().fit(state, y, [None] * 3)
+    assert state.products.dtype == np.float32
+    for a, b in zip(single, double, strict=True):
+        assert a.sets[:10] == b.sets[:10]
+        assert a.pairs == pytest.approx(b.pairs, abs=3e-7)
+        assert strengths(a)[3, 5] == pytest.approx(strengths(b)[3, 5], rel=1e-6)
+        assert a.strengths == pytest.approx(b.strengths, abs=1e-6)
+        assert a.r2 == pytest.approx(b.r2, abs=1e-6)
+    # Too few rows to tell the pairs apart would make rounding large.
+    state = LeastSquares().prepare(masks[:400])
+    state.solve(state.design.residuals(y[:, :400]))
+    assert state.products.dtype == np.float64
+
+
+def test_threads_that_ask_at_once_find_one_factorisation(monkeypatch):
+    masks = random_masks(12, 600, np.random.default_rng(12))
+    y = np.random.default_rng(13).normal(size=(4, 600))
+    detector = LeastSquares()
+    calls = []
+    factorise = _Primal._factorise
+    monkeypatch.setattr(_Primal, "_factorise", lambda self: (calls.append(1), factorise(self)))
+    state = detector.prepare(masks)
+    assert not calls, "the model's first answers need not wait for it"
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: detector.fit(state, y, [None] * 4), range(4)))
+    assert calls == [1]
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            assert a.sets == b.sets
+            assert np.array_equal(a.pairs, b.pairs)
 
 
 def test_many_fields_take_the_dual_and_find_the_pairs():
