@@ -1,7 +1,7 @@
-"""A conformance suite for whoever writes an adapter. Needs pytest, which nothing else in the package does.
+"""Conformance suites for whoever writes an adapter or a detector. They need pytest, which nothing else here does.
 
-Subclass :class:`AdapterConformance` in a test module, fill in its hooks, and pytest runs the suite:
-``docs/plugins/adapters.md`` shows how.
+Subclass :class:`AdapterConformance` or :class:`DetectorConformance` in a test module, fill in what it asks for, and
+pytest runs the suite: ``docs/plugins/adapters.md`` and ``docs/plugins/detectors.md`` show how.
 """
 
 from __future__ import annotations
@@ -15,19 +15,35 @@ from nid_plugins.errors import MissingExtraError
 if TYPE_CHECKING:
     from nid_plugins.testing.case import AdapterCase
     from nid_plugins.testing.conformance import AdapterConformance
+    from nid_plugins.testing.detector_case import DetectorCase
+    from nid_plugins.testing.detector_conformance import DetectorConformance
     from nid_plugins.testing.golden import IdInput
     from nid_plugins.testing.log import ClickLog, click_log
 
-__all__ = ["AdapterCase", "AdapterConformance", "ClickLog", "IdInput", "click_log"]
+__all__ = [
+    "AdapterCase",
+    "AdapterConformance",
+    "ClickLog",
+    "DetectorCase",
+    "DetectorConformance",
+    "IdInput",
+    "click_log",
+]
 
 _HOME_OF = {
     "AdapterCase": "case",
     "AdapterConformance": "conformance",
     "ClickLog": "log",
+    "DetectorCase": "detector_case",
+    "DetectorConformance": "detector_conformance",
     "IdInput": "golden",
     "click_log": "log",
 }
-_ASSERTING = ("fixtures", "recognition", "prediction", "injection", "ids", "bad_input", "conformance")
+_ASSERTING = (
+    *("fixtures", "recognition", "prediction", "injection", "ids", "bad_input", "conformance"),
+    *("detector_fixtures", "detector_choosing", "detector_answering", "detector_finding"),
+    "detector_conformance",
+)
 
 
 def __getattr__(name: str) -> object:

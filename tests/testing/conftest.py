@@ -1,4 +1,4 @@
-"""The worked adapter's conformance test, to be run on adapters with a fault."""
+"""The conformance tests of the worked adapter and of the worked detector, to be run on ones with a fault."""
 
 from __future__ import annotations
 
@@ -22,3 +22,15 @@ def case(monkeypatch):
     monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
     return module.TestMinifm
+
+
+@pytest.fixture
+def forest_case(monkeypatch):
+    """The class ``TestForestH`` of the worked detector, with the plug-in importable."""
+    folder = EXAMPLE.parent / "nid_forest"
+    monkeypatch.syspath_prepend(str(folder))
+    spec = importlib.util.spec_from_file_location("forest_conformance", folder / "test_forest.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    return module.TestForestH

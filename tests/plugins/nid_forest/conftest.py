@@ -1,0 +1,8 @@
+"""Puts the plug-in where it can be imported, as installing it would."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
