@@ -6,6 +6,7 @@ imported, those of the adapters with their frameworks. Nothing is fetched: neith
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import warnings
@@ -19,6 +20,8 @@ os.environ.update(TF_USE_LEGACY_KERAS="1", TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBL
 
 # Said once a docstring; nothing of ours can change it.
 warnings.filterwarnings("ignore", message=r"'sphinx_autodoc_typehints\.", category=DeprecationWarning)
+
+from docutils import nodes  # noqa: E402  # after the filter
 
 import nid_plugins  # noqa: E402  # after the path
 
@@ -56,6 +59,7 @@ autosummary_generate = False
 autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
 always_use_bars_union = True
+typehints_document_rtype_none = False
 
 # Every name in an annotation or a docstring leads somewhere, or is of a package that is documented elsewhere.
 nitpicky = True
@@ -80,13 +84,24 @@ pygments_style = "friendly"
 pygments_dark_style = "monokai"
 
 
-def _no_type(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """Keep Napoleon from reading "Names of fields: sparse ones first" as a type and its description."""
-    del app, name, obj, options
-    if what == "property" and lines and ":" in lines[0]:
+def _own_words(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Keep out what is not meant: what ``int`` is said to be, and types read off "Names of fields: sparse ones first"."""
+    del app, name, options
+    if what == "data" and "\n".join(lines).strip() == inspect.getdoc(type(obj)):
+        lines.clear()
+    elif what == "property" and lines and ":" in lines[0]:
         lines[:0] = ["..", ""]  # an empty comment
+
+
+def _dashes(app: Sphinx, doctree: nodes.document) -> None:
+    """Set the dashes between a parameter and its description, which is otherwise left to smart quotes."""
+    del app
+    for text in list(doctree.findall(nodes.Text)):
+        if text == " -- ":
+            text.parent.replace(text, nodes.Text(" \N{EN DASH} "))
 
 
 def setup(app: Sphinx) -> None:
     """Register with Sphinx."""
-    app.connect("autodoc-process-docstring", _no_type, priority=400)  # before Napoleon
+    app.connect("autodoc-process-docstring", _own_words, priority=400)  # before Napoleon
+    app.connect("doctree-read", _dashes)
