@@ -274,7 +274,8 @@ def join_clicks(
             exclusions.append(Exclusion(reason, int(rows), None, _DETAILS[reason]))
     if early is not None and (rows := both.filter(hit & early).count().to_pyarrow().as_py()):
         house.notes.append(
-            f"{rows:,} clicks are earlier than the impression they refer to; they count. Clocks differ, or the ids are wrong."
+            f"{'1 click is' if rows == 1 else f'{rows:,} clicks are'} earlier than the impression referred to; such clicks "
+            "count. Clocks differ, or the ids are wrong."
         )
     if lost and not both.filter(hit).limit(1).count().to_pyarrow().as_py():
         house.notes.append(

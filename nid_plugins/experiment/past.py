@@ -12,6 +12,7 @@ import numpy as np
 
 from nid_plugins.errors import FrameError
 from nid_plugins.experiment.metrics import IMPRESSIONS
+from nid_plugins.experiment.tables import HUGE
 from nid_plugins.experiment.units import read_units
 from nid_plugins.frames import columns_of, numeric_column
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 DAY = 86_400_000_000
 """Microseconds."""
-HUGE = 1e100
-"""Values whose squares could leave the numbers of a computer."""
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from nid_plugins.experiment.metrics import IMPRESSIONS
 from nid_plugins.experiment.results import Exclusion
 from nid_plugins.experiment.tables import (
     CLICK,
+    HUGE,
     Log,
     columns_needed,
     identifier,
-    is_infinite,
+    is_huge,
     number,
     unit_column,
 )
@@ -188,7 +189,7 @@ def unit_sums(
         for name in (*(n for n in m.columns), m.covariate)
         if name is not None and name in has
     )
-    means, exclusions = _check_values(ibis, impressions, metrics, in_units, list(used))
+    means, exclusions = _check_values(impressions, metrics, in_units, list(used))
     rows: dict[str, Row] = {"impressions": lambda _: ibis.literal(1.0)}
     columns = {m.name: _sums_of(ibis, m, f"m{i}", means, in_units, rows) for i, m in enumerate(summed)}
     sums = {name: row(impressions).sum() for name, row in rows.items() if name != "impressions"}
@@ -197,7 +198,7 @@ def unit_sums(
     table = impressions.group_by("variant", "unit").aggregate(**sums)
     for metric in summed:
         if in_units.get(metric.name):
-            table, filled = _join_units(house, table, metric, columns[metric.name], covariates)
+            table, filled = _join_units(table, metric, columns[metric.name], covariates)
             exclusions += filled
     return UnitSums(house.keep(table), columns, exclusions, rows)
 
@@ -252,12 +253,12 @@ def _row(ibis: Any, name: str | None, metric: Metric) -> Row:
 
 
 def _check_values(
-    ibis: Any, table: Any, metrics: Sequence[Metric], in_units: dict[str, bool], used: list[str]
+    table: Any, metrics: Sequence[Metric], in_units: dict[str, bool], used: list[str]
 ) -> tuple[dict[str, float], list[Exclusion]]:
     """Return the means of covariates, and what is missing, in one query over the impressions."""
     wanted = {}
     for i, name in enumerate(used):
-        wanted[f"infinite{i}"] = is_infinite(ibis, table, _column(table, name)).cast("int64").sum()
+        wanted[f"huge{i}"] = is_huge(_column(table, name)).cast("int64").sum()
         wanted[f"mean{i}"] = _column(table, name).mean()
         wanted[f"null{i}"] = _column(table, name).isnull().cast("int64").sum()
     for i, metric in enumerate(metrics):
@@ -268,12 +269,13 @@ def _check_values(
         return {}, []
     found = table.aggregate(**wanted).to_pyarrow().to_pylist()[0]
     for i, name in enumerate(used):
-        if found[f"infinite{i}"]:
+        if found[f"huge{i}"]:
             raise FrameError(
-                "infinite values",
+                "infinite or huge values",
                 field=name,
-                received=f"{found[f'infinite{i}']} rows",
-                expected="finite numbers",
+                received=f"{found[f'huge{i}']} rows",
+                expected=f"numbers below {HUGE:g}",
+                hint="Leave codes of missing values empty, or count in a larger unit",
             )
     exclusions = [
         Exclusion(
@@ -304,7 +306,7 @@ def _check_values(
 
 
 def _join_units(
-    house: Warehouse, table: Any, metric: Metric, columns: Columns, covariates: Covariates
+    table: Any, metric: Metric, columns: Columns, covariates: Covariates
 ) -> tuple[Any, list[Exclusion]]:
     """Return the units with a covariate of their own, its mean where a unit has none."""
     known = covariates.values(str(metric.covariate))
@@ -312,17 +314,19 @@ def _join_units(
     facts = both.aggregate(
         mean=both.covariate.mean(),
         lost=both.covariate.isnull().cast("int64").sum(),
-        infinite=is_infinite(house.ibis, both, both.covariate).cast("int64").sum(),
+        huge=is_huge(both.covariate).cast("int64").sum(),
     )
     found = facts.to_pyarrow().to_pylist()[0]
-    if found["mean"] is None or found["infinite"]:
+    if found["mean"] is None or found["huge"]:
         raise FrameError(
             f"the covariate of {metric.name!r} "
             + (
-                "is infinite in some units" if found["infinite"] else "is known for no unit of the experiment"
+                "is infinite or huge in some units"
+                if found["huge"]
+                else "is known for no unit of the experiment"
             ),
             field=metric.covariate,
-            expected="finite numbers, and unit ids as in the exposures",
+            expected=f"numbers below {HUGE:g}, and unit ids as in the exposures",
         )
     filled = both.covariate.fill_null(float(found["mean"]))
     joined = both.select(*table.columns, **{str(columns.covariate): filled})

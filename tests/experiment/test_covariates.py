@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -105,12 +107,37 @@ def test_a_covariate_that_does_not_vary_is_given_up_and_said(logs, plan, units):
         (lambda u: u.assign(unit="x" + u.unit), "no unit of the experiment"),
         (lambda u: u.assign(past="much"), "wrong type"),
         (lambda u: u.assign(past=np.where(np.arange(len(u)) == 3, np.inf, u.past)), "infinite"),
+        (
+            lambda u: u.assign(past=np.where(np.arange(len(u)) == 3, -1e200, u.past)),
+            "infinite or huge in some units",
+        ),
         (lambda u: u.rename(columns={"past": "other"}), "nowhere"),
     ],
 )
 def test_units_that_cannot_be_used(logs, plan, units, change, match):
     with pytest.raises(FrameError, match=match):
         analyze(plan(primary=Metric.revenue(covariate="past")), *logs, units=change(units))
+
+
+@pytest.mark.parametrize("size", [1e51, 1e160, 1e300])
+def test_a_huge_covariate_or_value_is_refused_before_its_square_overflows(logs, plan, units, size):
+    exposures, clicks = logs
+    with pytest.raises(FrameError, match=r"field 'covariate': infinite or huge values.*below 1e\+50"):
+        analyze(
+            plan(primary=Metric.ctr(covariate="covariate")),
+            exposures.assign(covariate=exposures.covariate * size),
+            clicks,
+        )
+    with pytest.raises(FrameError, match="field 'revenue': infinite or huge values"):
+        analyze(plan(primary=Metric.revenue()), exposures, clicks.assign(revenue=-size))
+
+
+def test_a_large_covariate_warns_of_nothing(logs, plan, units):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        design = plan(primary=Metric.revenue(covariate="past"))
+        large = analyze(design, *logs, units=units.assign(past=units.past * 1e48)).effect()
+    assert large.effect == pytest.approx(analyze(design, *logs, units=units).effect().effect, rel=1e-9)
 
 
 def test_a_covariate_in_both_tables_or_in_none(logs, plan, units):

@@ -42,7 +42,9 @@ def test_clicks_before_their_impression_count_and_are_noted(zone):
     clicks = pd.DataFrame({"impression": ["i0", "i1", "i2"], "timestamp": times})
     clicks["timestamp"] = clicks["timestamp"].dt.tz_localize(zone)
     found = analyze(Design("exp"), exposures, clicks)
-    assert next(note for note in found.notes if "earlier than the impression" in note).startswith("1 clicks")
+    assert next(note for note in found.notes if "earlier than the impression" in note).startswith(
+        "1 click is earlier"
+    )
     assert (found.effect().control_value, found.effect().variant_value) == (0.5, 0.25)
 
 
