@@ -8,7 +8,6 @@ from deepctr_torch.inputs import DenseFeat, SparseFeat
 from deepctr_torch.models import DeepFM
 
 import nid_plugins as nid
-from nid_plugins.metrics import auc
 from nid_plugins.simulate import simulate
 
 log = simulate(30_000, seed=0)  # any log will do: a dict of arrays, or a pandas, Polars or Arrow table
@@ -41,5 +40,5 @@ crosses.save("crosses")  # JSON and safetensors; nid.CrossFeatures.load("crosses
 target = nid.inject(model, crosses, mode="residual")
 assert np.array_equal(target.predict(dict(test.frame)), model.predict(dict(test.frame)))
 target.fit(dict(train.frame), train.label.astype(np.float32), batch_size=256, epochs=1, verbose=0)
-for name, one in (("before", model), ("after", target)):
-    print(name, round(auc(test.label, nid.wrap(one, log.schema).logits(test.frame)), 4))
+before, after = (nid.wrap(one, log.schema).logits(test.frame) for one in (model, target))
+print(nid.compare(test.label, before, after))  # AUC, log-loss, RIG, calibration, and how sure each change is
