@@ -163,6 +163,18 @@ def read_matrix(
     Raises:
         FrameError: Missing column, non-numeric dtype, id out of range or fractional, NaN or infinity, no rows.
     """
+    columns = schema_columns(frame, schema, what=what, allow_empty=allow_empty)
+    return matrix_of(columns, schema, what=what, missing=missing, known_only=known_only)
+
+
+def schema_columns(
+    frame: Any, schema: FeatureSchema, *, what: str = "frame", allow_empty: bool = False
+) -> dict[str, npt.NDArray[Any]]:
+    """Return a frame's columns that are fields of a schema, in its order, as they are; see :func:`read_matrix`.
+
+    Raises:
+        FrameError: Missing column, columns of different lengths, no rows.
+    """
     sources = _sources(frame)
     absent = [name for name in schema.names if name not in sources]
     if absent:
@@ -177,7 +189,23 @@ def read_matrix(
     n = len(columns[schema.names[0]])
     if n == 0 and not allow_empty:
         raise FrameError(f"the {what} has no rows", received="0 rows", expected="at least one row")
-    matrix = np.empty((n, len(schema)), dtype=np.float64)
+    return columns
+
+
+def matrix_of(
+    columns: Mapping[str, npt.NDArray[Any]],
+    schema: FeatureSchema,
+    *,
+    what: str = "frame",
+    missing: bool = False,
+    known_only: bool = True,
+) -> FloatMatrix:
+    """Return the columns of a schema as a checked matrix; see :func:`read_matrix`.
+
+    Raises:
+        FrameError: Non-numeric dtype, id out of range or fractional, NaN or infinity.
+    """
+    matrix = np.empty((len(columns[schema.names[0]]), len(schema)), dtype=np.float64)
     for j, field in enumerate(schema):
         matrix[:, j] = numeric_column(field.name, columns[field.name])
     check_matrix(matrix, schema, what=what, missing=missing, known_only=known_only)

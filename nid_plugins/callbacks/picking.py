@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from nid_plugins.crosses import screen
 from nid_plugins.crosses.bins import quantile_edges
-from nid_plugins.crosses.features import MemberIds
 from nid_plugins.crosses.held_out import compact
 from nid_plugins.crosses.joint import ForwardSelection
+from nid_plugins.crosses.members import MemberIds
 from nid_plugins.crosses.offsets import calibrate, sigmoid, softplus
 
 if TYPE_CHECKING:

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nid_plugins.crosses.keys import INVALID
 from nid_plugins.errors import NidWarning, SettingError
+
+_STEPS = 3
+"""Most edges with the same leading bits that values are compared with one by one."""
 
 
 def check_bins(bins: object) -> int:
@@ -42,16 +44,31 @@ def quantile_edges(values: npt.NDArray[np.floating], bins: int, *, field: str) -
     Warns:
         NidWarning: The field is constant or always missing, so that it has one bin.
     """
+    return edges_of_sorted(sorted_values(values), bins, field=field, stacklevel=3)
+
+
+def sorted_values(values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Return numbers as float32, ascending, NaN last."""
+    if values.dtype.kind != "f":
+        values = values.astype(np.float64)  # first, as where a frame is read into one matrix
     with np.errstate(over="ignore"):
-        ordered = np.sort(values.astype(np.float32))  # NaN sorts last
-    ordered = ordered[: len(ordered) - int(np.isnan(ordered).sum())]
+        ordered = values.astype(np.float32)
+    ordered.sort()
+    return ordered
+
+
+def edges_of_sorted(
+    ordered: npt.NDArray[np.float32], bins: int, *, field: str, stacklevel: int = 2
+) -> npt.NDArray[np.float32]:
+    """Return :func:`quantile_edges` of values that are sorted, NaN last."""
+    ordered = ordered[: int(np.searchsorted(ordered, np.float32(np.nan)))]
     n = len(ordered)
     if n == 0 or ordered[0] == ordered[-1]:
         what = "always missing" if n == 0 else "constant"
         warnings.warn(
             f"field {field!r} is {what} in the training frame: it has one bin and adds nothing to its crosses",
             NidWarning,
-            stacklevel=2,
+            stacklevel=stacklevel,
         )
         return np.empty(0, dtype=np.float32)
     # Integer arithmetic: the same cut points on every machine.
@@ -64,10 +81,10 @@ def quantile_edges(values: npt.NDArray[np.floating], bins: int, *, field: str) -
 
 
 class FastBins:
-    """The bins of a dense field, in a third of the time of a bisection, for batch after batch.
+    """The bins of a dense field, in a tenth of the time of a bisection, for batch after batch.
 
-    The leading 16 bits of a value tell how many edges lie below all values with those bits; where one edge lies among
-    them, one comparison tells the rest. Values among two or more are bisected.
+    The leading 16 bits of a float32 tell how many edges lie below all values with those bits; each edge among these
+    takes one comparison. Values among more edges than :data:`_STEPS` are bisected.
 
     Args:
         edges: Shape (E,), float32, ascending.
@@ -76,28 +93,40 @@ class FastBins:
     def __init__(self, edges: npt.NDArray[np.float32]) -> None:
         self._edges = edges
         leading = (ordered_bits(edges) >> np.uint32(16)).astype(np.int64)
-        self._below = np.searchsorted(leading, np.arange(2**16)).astype(np.int64)
+        below = np.searchsorted(leading, np.arange(2**16))
         number = np.bincount(leading, minlength=2**16)
-        self._edge = np.full(2**16, np.nan, dtype=np.float32)  # no value reaches NaN
-        self._edge[leading] = edges
-        self._crowded = number > 1
-        self._any_crowded = bool(self._crowded.any())
+        # By the bits as they stand in a value, so that nothing has to be folded there.
+        bits = np.arange(2**16, dtype=np.uint32) << np.uint32(16)
+        order = ((bits ^ _flips(bits)) >> np.uint32(16)).astype(np.int64)
+        self._below = (below[order] + 1).astype(np.int32)
+        self._steps: list[npt.NDArray[np.float32]] = []
+        for step in range(min(int(number.max()), _STEPS)):
+            edge = np.full(2**16, np.nan, dtype=np.float32)  # no value reaches NaN
+            there = number > step
+            edge[there] = edges[below[there] + step]
+            self._steps.append(edge[order])
+        crowded = number > _STEPS
+        self._crowded = crowded[order] if crowded.any() else None
+
+    def codes(self, values: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.int32]:
+        """Return member ids plus 1, 0 for a missing value, shape (n,)."""
+        with np.errstate(over="ignore"):
+            rounded = values.astype(np.float32, copy=False) + np.float32(0)  # + 0 turns -0.0 into 0.0
+        leading = (rounded.view(np.uint32) >> np.uint32(16)).astype(np.intp)
+        codes: npt.NDArray[np.int32] = np.take(self._below, leading, mode="wrap")
+        for edge in self._steps:
+            codes += rounded >= np.take(edge, leading, mode="wrap")
+        if self._crowded is not None:
+            crowded = np.flatnonzero(np.take(self._crowded, leading, mode="wrap"))
+            codes[crowded] = np.searchsorted(self._edges, rounded[crowded], side="right") + 1
+        missing = np.isnan(rounded)
+        if missing.any():
+            codes[missing] = 0
+        return codes
 
     def __call__(self, values: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.int64]:
         """Return what :func:`~nid_plugins.crosses.keys.dense_ids` returns, shape (n,)."""
-        with np.errstate(over="ignore"):
-            rounded = values.astype(np.float32, copy=False) + np.float32(0)
-        bits = rounded.view(np.uint32)
-        leading = ((bits ^ _flips(bits)) >> np.uint32(16)).astype(np.int64)
-        ids = self._below[leading]
-        ids += rounded >= self._edge[leading]
-        if self._any_crowded:
-            crowded = np.flatnonzero(self._crowded[leading])
-            ids[crowded] = np.searchsorted(self._edges, rounded[crowded], side="right")
-        missing = np.isnan(rounded)
-        if missing.any():
-            ids[missing] = INVALID
-        return ids
+        return self.codes(values).astype(np.int64) - 1  # a missing value's code less 1 is INVALID
 
 
 def _flips(bits: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
@@ -106,10 +135,21 @@ def _flips(bits: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
     return signs.view(np.uint32) | np.uint32(0x80000000)
 
 
-def ordered_bits(values: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint32]:
-    """Return values, rounded to float32, as numbers that order alike, -0.0 as 0.0; NaN is left out."""
+def fold(leading: npt.NDArray[np.uint32], width: int) -> npt.NDArray[np.uint32]:
+    """Return the leading bits of float32 values, so many of them, as numbers that order alike."""
+    sign = np.uint32(1 << (width - 1))
+    return leading ^ np.where(leading & sign, np.uint32(2**width - 1), sign)
+
+
+def raw_bits(values: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint32]:
+    """Return the bits of values, rounded to float32, -0.0 as 0.0; NaN is left out."""
     with np.errstate(over="ignore"):
         rounded = values.astype(np.float32, copy=False) + np.float32(0)  # + 0 turns -0.0 into 0.0
     missing = np.isnan(rounded)
-    bits = (rounded[~missing] if missing.any() else rounded).view(np.uint32)
+    return (rounded[~missing] if missing.any() else rounded).view(np.uint32)
+
+
+def ordered_bits(values: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint32]:
+    """Return values, rounded to float32, as numbers that order alike, -0.0 as 0.0; NaN is left out."""
+    bits = raw_bits(values)
     return bits ^ _flips(bits)

@@ -7,7 +7,7 @@ needs no mask: it is the digit 0 of a mixed-radix number.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,24 @@ from nid_plugins.crosses.perfect_hash import displace, table_sizes
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-TABLE_LIMIT = 2**20
-"""Largest key space that gets an array of all keys; larger ones are hashed."""
+TABLE_BYTES = 2**26
+"""Most memory for arrays of all keys, of the smallest key spaces; the others are hashed."""
+
+_NARROW = 2**31 - 1
+_BLOCK = 2**15  # keys hashed at a time: what is in between stays in cache
+
+Integers = npt.NDArray[np.integer[Any]]
+
+
+def with_tables(spaces: Mapping[Any, int], memory: int) -> set[Any]:
+    """Return which key spaces have a table, of four bytes a key: the smallest ones, as many as memory holds."""
+    chosen, left = set(), memory
+    for name, space in sorted(spaces.items(), key=lambda one: one[1]):
+        left -= 4 * space
+        if left < 0:
+            break
+        chosen.add(name)
+    return chosen
 
 
 class KeyNumbers:
@@ -27,12 +43,13 @@ class KeyNumbers:
 
     Args:
         keys: Distinct, shape (n,).
-        space: When keys lie in ``0 .. space - 1``; what is looked up is then ``-1 .. space - 1``. None: any int64.
+        space: When keys lie in ``0 .. space - 1`` and shall have a table; what is looked up is then ``-1 .. space - 1``.
+            None: any int64, hashed.
     """
 
     def __init__(self, keys: Int64Array, space: int | None = None) -> None:
         self._table: npt.NDArray[np.int32] | None = None
-        if space is not None and space <= TABLE_LIMIT:
+        if space is not None:
             self._table = np.zeros(space + 1, dtype=np.int32)  # the last is that of -1
             self._table[keys] = np.arange(1, len(keys) + 1, dtype=np.int32)
             return
@@ -56,15 +73,24 @@ class KeyNumbers:
         word ^= word >> np.uint64(32)
         return bucket, (word & self._slot_mask).view(np.int64)
 
-    def __call__(self, keys: Int64Array) -> npt.NDArray[np.int32]:
-        """Return the numbers of keys, int32, shape (n,)."""
+    def __call__(self, keys: Integers, out: npt.NDArray[np.int32] | None = None) -> npt.NDArray[np.int32]:
+        """Return the numbers of keys, int32, shape (n,), in ``out`` where it is given."""
+        if out is None:
+            out = np.empty(len(keys), dtype=np.int32)
         if self._table is not None:
-            return self._table[keys]
+            # "wrap" takes -1 for the last, and is the mode that looks at no key twice.
+            return np.take(self._table, keys, mode="wrap", out=out)
+        for start in range(0, len(keys), _BLOCK):
+            self._hashed(
+                keys[start : start + _BLOCK].astype(np.int64, copy=False), out[start : start + _BLOCK]
+            )
+        return out
+
+    def _hashed(self, keys: Int64Array, out: npt.NDArray[np.int32]) -> None:
         bucket, place = self._hash(keys)
-        place ^= self._displacement[bucket]
-        number = self._number[place]
-        number *= self._keys[number] == keys
-        return number
+        place ^= np.take(self._displacement, bucket, mode="wrap")
+        np.take(self._number, place, mode="wrap", out=out)
+        out *= np.take(self._keys, out, mode="wrap") == keys
 
 
 class MemberCodes:
@@ -73,22 +99,24 @@ class MemberCodes:
     Args:
         size: Number of ids of the field.
         ids: The ids that have a code, ascending. None: all, the code being the id plus 1.
+        table: Whether to have an array of all ids of the field, which is faster than to hash.
     """
 
-    def __init__(self, size: int, ids: Int64Array | None = None) -> None:
+    def __init__(self, size: int, ids: Int64Array | None = None, *, table: bool = True) -> None:
         self._ids = ids
-        self._numbers = None if ids is None else KeyNumbers(ids, size)
+        self._numbers = None if ids is None else KeyNumbers(ids, size if table else None)
         self.base = (size if ids is None else len(ids)) + 1
 
-    def codes(self, ids: Int64Array) -> Int64Array:
-        """Return the codes of ids, of which :data:`~nid_plugins.crosses.keys.INVALID` may be one."""
+    def codes(self, ids: Integers) -> Integers:
+        """Return the codes of ids, of which :data:`~nid_plugins.crosses.keys.INVALID` may be one; int32 where it holds them."""
         if self._numbers is None:
-            return ids + 1
-        return self._numbers(ids).astype(np.int64)
+            codes: Integers = ids + np.int64(1)
+            return codes.astype(np.int32) if self.base <= _NARROW else codes
+        return self._numbers(ids)
 
-    def ids(self, codes: Int64Array) -> Int64Array:
+    def ids(self, codes: Integers) -> Int64Array:
         """Return the ids of codes from 1."""
-        return codes - 1 if self._ids is None else self._ids[codes - 1]
+        return codes.astype(np.int64) - 1 if self._ids is None else self._ids[codes - 1]
 
 
 class CrossCode:
@@ -112,15 +140,19 @@ class CrossCode:
         self._bases = [member.base for member in self._members]
         self.space = math.prod(self._bases)
         self.radix = self.space <= EXACT_LIMIT
+        self._kind: type[np.integer[Any]] = np.int32 if self.space <= _NARROW else np.int64
 
-    def numbers(self, codes: Sequence[Int64Array]) -> Int64Array:
-        """Return the number of each row's combination, shape (n,), of rows whose codes have no 0 unless it is a radix."""
+    def numbers(self, codes: Sequence[Integers]) -> Integers:
+        """Return the number of each row's combination, shape (n,), of rows whose codes have no 0 unless it is a radix.
+
+        They are int32 where it holds all of them, else int64.
+        """
         if not self.radix:
             ids = [member.ids(own) for member, own in zip(self._members, codes, strict=True)]
             return cross_keys(ids, self._sizes)[0]
-        number = codes[0]
+        number = codes[0].astype(self._kind, copy=False)
         for own, base in zip(codes[1:], self._bases[1:], strict=True):
-            number = number * np.int64(base)
+            number = number * self._kind(base)
             number += own
         return number
 

@@ -8,13 +8,23 @@ import numpy as np
 import numpy.typing as npt
 
 from nid_plugins.crosses.bins import FastBins
-from nid_plugins.crosses.compact import TABLE_LIMIT, CrossCode, KeyNumbers, MemberCodes
+from nid_plugins.crosses.columns import BatchColumns
+from nid_plugins.crosses.compact import TABLE_BYTES, CrossCode, Integers, KeyNumbers, MemberCodes, with_tables
+from nid_plugins.crosses.frame_source import BLOCK
 from nid_plugins.crosses.keys import Int64Array, cross_keys
 from nid_plugins.crosses.lookup import members_of
+from nid_plugins.crosses.threads import in_threads, threads_for
+
+Int32Array = npt.NDArray[np.int32]
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from nid_plugins.crosses.columns import Rows
     from nid_plugins.crosses.features import CrossFeatures
+    from nid_plugins.crosses.frame_source import FrameSource
     from nid_plugins.crosses.vocabulary import Cross
+    from nid_plugins.schema import FeatureSchema
 
 
 class Columns(Protocol):
@@ -26,7 +36,7 @@ class Columns(Protocol):
     def ids(self, name: str) -> Int64Array:
         """Return member ids, shape (n,)."""
 
-    def codes(self, name: str) -> Int64Array:
+    def codes(self, name: str) -> Integers:
         """Return codes by :attr:`CompiledCrosses.members`, shape (n,)."""
 
 
@@ -43,8 +53,11 @@ def used_ids(crosses: CrossFeatures) -> dict[str, Int64Array]:
 class CompiledCrosses:
     """The crosses of a :class:`~nid_plugins.crosses.features.CrossFeatures`, ready for batch after batch.
 
+    They do not change by use, so that threads may share them.
+
     Args:
         crosses: The crosses.
+        memory: Bytes for tables of fields, and as much for those of crosses; what has none is hashed.
 
     Attributes:
         members: Codes of the members of crosses.
@@ -52,42 +65,97 @@ class CompiledCrosses:
         fields: The members, in schema order.
     """
 
-    def __init__(self, crosses: CrossFeatures) -> None:
+    def __init__(self, crosses: CrossFeatures, memory: int = TABLE_BYTES) -> None:
         sizes = {
             name: size
             for cross in crosses.crosses
             for name, size in zip(cross.fields, cross.sizes, strict=True)
         }
-        self.members = {name: MemberCodes(sizes[name], ids) for name, ids in used_ids(crosses).items()}
+        tables = with_tables(sizes, memory)
+        self.members = {
+            name: MemberCodes(sizes[name], ids, table=name in tables)
+            for name, ids in used_ids(crosses).items()
+            if name not in crosses.edges
+        }
+        # All bins of a dense field have codes: there are few, and values are told apart anyhow.
+        self.members |= {name: MemberCodes(sizes[name]) for name in crosses.edges}
         self.bins = {name: FastBins(edges) for name, edges in crosses.edges.items()}
         self.fields = tuple(name for name in crosses.schema.names if name in sizes)
-        self._lookups = [_Lookup(cross, self.members) for cross in crosses.crosses]
+        codes = [
+            CrossCode(cross.fields, cross.sizes, self.members) if cross.exact else None
+            for cross in crosses.crosses
+        ]
+        tables = with_tables(
+            {k: code.space for k, code in enumerate(codes) if code is not None and code.radix}, memory
+        )
+        self._lookups = [
+            _Lookup(cross, code if code is not None and code.radix else None, self.members, table=k in tables)
+            for k, (cross, code) in enumerate(zip(crosses.crosses, codes, strict=True))
+        ]
 
-    def ids(self, columns: Columns) -> list[npt.NDArray[np.int32]]:
-        """Return the cross ids of rows, an array of shape (n,) a cross."""
-        return [lookup(columns) for lookup in self._lookups]
+    def __len__(self) -> int:
+        return len(self._lookups)
+
+    def ids(self, columns: Columns, out: Int32Array | None = None) -> Int32Array:
+        """Return the cross ids of rows, shape (K, n), in ``out`` where it is given."""
+        if out is None:
+            out = np.empty((len(self._lookups), len(columns)), dtype=np.int32)
+        for lookup, row in zip(self._lookups, out, strict=True):
+            lookup(columns, row)
+        return out
 
 
 class _Lookup:
     """One cross."""
 
-    def __init__(self, cross: Cross, members: dict[str, MemberCodes]) -> None:
+    def __init__(
+        self, cross: Cross, code: CrossCode | None, members: dict[str, MemberCodes], *, table: bool
+    ) -> None:
         self._cross = cross
-        self._code: CrossCode | None = None
-        if cross.exact:
-            code = CrossCode(cross.fields, cross.sizes, members)
-            self._code = code if code.radix else None
-        if self._code is None:
+        self._code = code
+        if code is None:
             self._numbers = KeyNumbers(cross.keys)
             return
         codes = [members[name].codes(ids) for name, ids in zip(cross.fields, members_of(cross), strict=True)]
-        space = self._code.space
-        self._numbers = KeyNumbers(self._code.numbers(codes), space if space <= TABLE_LIMIT else None)
+        keys = code.numbers(codes).astype(np.int64, copy=False)
+        self._numbers = KeyNumbers(keys, code.space if table else None)
 
-    def __call__(self, columns: Columns) -> npt.NDArray[np.int32]:
+    def __call__(self, columns: Columns, out: Int32Array) -> None:
         if self._code is not None:
-            return self._numbers(self._code.numbers([columns.codes(name) for name in self._cross.fields]))
+            numbers = self._code.numbers([columns.codes(name) for name in self._cross.fields])
+            self._numbers(numbers, out)
+            return
         keys, valid = cross_keys([columns.ids(name) for name in self._cross.fields], self._cross.sizes)
-        found = self._numbers(keys)
-        found *= valid
-        return found
+        self._numbers(keys, out)
+        out *= valid
+
+
+def ids_of_rows(
+    compiled: CompiledCrosses, blocks: Iterable[Rows], schema: FeatureSchema, out: Int32Array, *, check: bool
+) -> None:
+    """Write the cross ids of blocks of rows, one after the other, into an array of shape (n, K)."""
+    side = np.empty((out.shape[1], BLOCK), dtype=np.int32)
+    start = 0
+    for block in blocks:
+        stop = start + len(block)
+        columns = BatchColumns(
+            block, schema, known_only=False, bins=compiled.bins, members=compiled.members, check=check
+        )
+        # Cross by cross first, then turned: steps through the result for each cross would miss the cache.
+        out[start:stop] = compiled.ids(columns, side[:, : len(block)]).T
+        start = stop
+
+
+def ids_of_frame(
+    compiled: CompiledCrosses, source: FrameSource, schema: FeatureSchema, threads: int
+) -> Int32Array:
+    """Return the cross ids of a frame that was checked, shape (n, K), by at most so many threads."""
+    out = np.empty((source.rows, len(compiled)), dtype=np.int32)
+
+    def work(piece: list[range]) -> None:
+        for rows in source.batches((), 0, piece):
+            ids_of_rows(compiled, rows.blocks(), schema, out[rows.first : rows.stop], check=False)
+
+    for _ in in_threads(work, source.pieces(), threads_for(source.rows, threads)):
+        pass
+    return out

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from nid_plugins.crosses.bins import check_bins, quantile_edges
-from nid_plugins.crosses.keys import Int64Array, cross_keys, dense_ids, is_exact, sparse_ids
-from nid_plugins.crosses.ranking import check_max_crosses, cross_name, field_sets, report_shortfall
+from nid_plugins.crosses.bins import check_bins
+from nid_plugins.crosses.compiled import CompiledCrosses, ids_of_frame
+from nid_plugins.crosses.frame_source import FrameSource
+from nid_plugins.crosses.members import bisected
+from nid_plugins.crosses.ranking import check_max_crosses, field_sets, report_shortfall
 from nid_plugins.crosses.sources import is_paths
-from nid_plugins.crosses.vocabulary import Cross, check_min_count, count_keys
+from nid_plugins.crosses.threads import thread_count
 from nid_plugins.errors import SettingError
-from nid_plugins.frames import FloatMatrix, read_matrix
+from nid_plugins.frames import FloatMatrix, matrix_of, schema_columns
 from nid_plugins.schema import DenseField, FeatureSchema
 
 if TYPE_CHECKING:
@@ -22,13 +24,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nid_plugins.crosses.row import RowLookup
+    from nid_plugins.crosses.vocabulary import Cross
     from nid_plugins.detection.executors import Executor
     from nid_plugins.report import InteractionReport
 
 DEFAULT_CROSSES = 40
 """Crosses taken from a report unless the caller says otherwise; the paper's K for Criteo."""
 
-_CHUNK = 65_536  # rows worked on at a time: bounds memory and keeps member ids in cache
+_FEW_ROWS = 2**13
+"""So few rows, of all calls together, are looked up by bisection: tables would take longer to make."""
 
 
 class CrossFeatures:
@@ -78,13 +82,14 @@ class CrossFeatures:
                 received=sorted(twice),
                 expected="no field's or other cross's name",
             )
+        self._looked_up = 0  # rows
 
     def __len__(self) -> int:
         return len(self.crosses)
 
     def __getstate__(self) -> dict[str, Any]:
-        # What row() has prepared is prepared again where it is wanted: it is large, and holds functions.
-        return {name: value for name, value in self.__dict__.items() if name != "row"}
+        # What was prepared for use is prepared again where it is wanted: it is large, and holds functions.
+        return {name: value for name, value in self.__dict__.items() if name not in ("row", "_compiled")}
 
     def __repr__(self) -> str:
         return f"CrossFeatures({len(self)} crosses, {sum(self.vocabulary_sizes)} combinations: {list(self.names)})"
@@ -100,7 +105,9 @@ class CrossFeatures:
         return tuple(cross.vocabulary for cross in self.crosses)
 
     @overload
-    def transform(self, frame: Any, *, memory: int | str = ...) -> npt.NDArray[np.int32]: ...
+    def transform(
+        self, frame: Any, *, memory: int | str = ..., threads: int | None = ...
+    ) -> npt.NDArray[np.int32]: ...
 
     @overload
     def transform(
@@ -111,6 +118,7 @@ class CrossFeatures:
         keep: str | Iterable[str] = ...,
         memory: int | str = ...,
         executor: str | Executor | None = ...,
+        threads: int | None = ...,
     ) -> Path: ...
 
     def transform(
@@ -121,6 +129,7 @@ class CrossFeatures:
         keep: str | Iterable[str] = (),
         memory: int | str = "2GB",
         executor: str | Executor | None = None,
+        threads: int | None = None,
     ) -> npt.NDArray[np.int32] | Path:
         """Return the cross ids of a frame, or write those of files.
 
@@ -135,6 +144,7 @@ class CrossFeatures:
             memory: Bytes for rows of files on their way, or text such as ``"2GB"``; in each process.
             executor: With ``out``, who writes the parts: ``"processes"`` or ``"ray"``, whose workers must see the files and
                 the folder at the same paths. None: this process.
+            threads: Threads of this process, at most. None: one for each core it may use. The ids are the same.
 
         Returns:
             Shape (n, K), int32: 0 for a combination that is rare, unseen or missing a member, else 1 .. V. With
@@ -150,8 +160,10 @@ class CrossFeatures:
             from nid_plugins.crosses.files_out import ids_of_files, transform_files
 
             if out is None:
-                return ids_of_files(self, frame, memory)
-            return transform_files(self, frame, out, keep=keep, memory=memory, executor=executor)
+                return ids_of_files(self, frame, memory, threads)
+            return transform_files(
+                self, frame, out, keep=keep, memory=memory, executor=executor, threads=threads
+            )
         if out is not None:
             raise SettingError(
                 "only ids of files are written to files",
@@ -159,19 +171,28 @@ class CrossFeatures:
                 expected="a path, or a list of them",
                 hint="Leave out= away, and write what is returned",
             )
-        rows = read_matrix(frame, self.schema, missing=True, known_only=False, allow_empty=True)
-        return self.transform_matrix(rows)
+        columns = schema_columns(frame, self.schema, allow_empty=True)
+        most = thread_count(threads)
+        if not self._tables_pay(len(columns[self.schema.names[0]])):
+            return bisected(matrix_of(columns, self.schema, missing=True, known_only=False), self)
+        source = FrameSource.of_columns(columns, self.schema, what="frame", known_only=False)
+        return ids_of_frame(self._compiled, source, self.schema, most)
 
     def transform_matrix(self, rows: FloatMatrix) -> npt.NDArray[np.int32]:
         """Return the cross ids of rows of shape (n, p) in schema order, unchecked; see :meth:`transform`."""
-        out = np.empty((len(rows), len(self)), dtype=np.int32)
-        for start in range(0, len(rows), _CHUNK):
-            part = rows[start : start + _CHUNK]
-            members = MemberIds(part, self.schema, self.edges)
-            for k, cross in enumerate(self.crosses):
-                keys, valid = cross_keys([members[name] for name in cross.fields], cross.sizes)
-                out[start : start + len(part), k] = cross.lookup(keys, valid)
-        return out
+        if not self._tables_pay(len(rows)):
+            return bisected(rows, self)
+        source = FrameSource.of_matrix(rows, self.schema)
+        return ids_of_frame(self._compiled, source, self.schema, thread_count())
+
+    @functools.cached_property
+    def _compiled(self) -> CompiledCrosses:
+        """Look-up tables, made once they pay and kept."""
+        return CompiledCrosses(self)
+
+    def _tables_pay(self, rows: int) -> bool:
+        self._looked_up += rows
+        return "_compiled" in self.__dict__ or self._looked_up > max(_FEW_ROWS, sum(self.vocabulary_sizes))
 
     @functools.cached_property
     def row(self) -> RowLookup:
@@ -262,6 +283,7 @@ def fit_crosses(
     min_count: float | None = None,
     memory: int | str = "2GB",
     executor: str | Executor | None = None,
+    threads: int | None = None,
 ) -> CrossFeatures:
     """Fit cross features on training rows: bins of dense fields and the vocabulary of each cross.
 
@@ -277,9 +299,11 @@ def fit_crosses(
         max_crosses: Most crosses to make. None: 40 from a report, all of the sets that are listed.
         bins: Most bins of a dense field.
         min_count: A combination is kept when it occurs more than this many times. None: 1e-4 of the rows, at least 2.
-        memory: Bytes for counting rows in files, or text such as ``"2GB"``: with less it takes more passes.
+        memory: Bytes for counting, or text such as ``"2GB"``: with less it takes more passes.
         executor: Who counts rows in files: ``"processes"`` or ``"ray"``, whose workers must see the files at the same
             paths and take that memory each. None: this process. The crosses are the same.
+        threads: Threads of this process, at most; with little ``memory`` fewer. None: one for each core it may use. The
+            crosses are the same.
 
     Returns:
         The crosses, best ranked first. One whose combinations are all too rare is passed over for the next in rank.
@@ -299,61 +323,18 @@ def fit_crosses(
     from_report = hasattr(interactions, "interactions")
     wanted = check_max_crosses(max_crosses, DEFAULT_CROSSES if from_report else len(ranked))
     bins = check_bins(bins)
+    from nid_plugins.crosses.out_of_core import FileFit, Fit, FrameFit
+
+    options: dict[str, Any] = {"bins": bins, "min_count": min_count, "memory": memory, "threads": threads}
     if is_paths(train):
-        from nid_plugins.crosses.out_of_core import FileFit
-
-        fit = FileFit(train, schema, bins=bins, min_count=min_count, memory=memory, executor=executor)
-        made, passed_over = fit.crosses(ranked, wanted)
-        report_shortfall(len(made), wanted, len(ranked), passed_over, fit.threshold)
-        return CrossFeatures(schema, made, fit.edges)
-    rows = read_matrix(train, schema, what="training frame", missing=True)
-    threshold = check_min_count(min_count, len(rows))
-
-    edges: dict[str, npt.NDArray[np.float32]] = {}
-    members = MemberIds(rows, schema, edges)
-    crosses: list[Cross] = []
-    rare: list[str] = []
-    taken = set(schema.names)
-    for fields in ranked:
-        if len(crosses) == wanted:
-            break
-        for name in fields:
-            if isinstance(schema[name], DenseField) and name not in edges:
-                edges[name] = quantile_edges(rows[:, schema.index_of(name)], bins, field=name)
-        sizes = tuple(size_of(schema, name, edges) for name in fields)
-        found, counts = count_keys(*cross_keys([members[name] for name in fields], sizes))
-        kept = np.ascontiguousarray(found[counts > threshold])
-        name = cross_name(fields, taken)
-        if not len(kept):
-            rare.append(name)
-            continue
-        taken.add(name)
-        crosses.append(Cross(name, fields, sizes, is_exact(sizes), kept))
-    report_shortfall(len(crosses), wanted, len(ranked), rare, threshold)
-    return CrossFeatures(schema, crosses, edges)
-
-
-class MemberIds:
-    """Member ids of rows of shape (n, p) by field name, shape (n,), each computed when first asked for."""
-
-    def __init__(
-        self, rows: FloatMatrix, schema: FeatureSchema, edges: Mapping[str, npt.NDArray[np.float32]]
-    ) -> None:
-        self._rows = rows
-        self._schema = schema
-        self._edges = edges
-        self._ids: dict[str, Int64Array] = {}
-
-    def __getitem__(self, name: str) -> Int64Array:
-        if name not in self._ids:
-            field = self._schema[name]
-            column = np.ascontiguousarray(self._rows[:, self._schema.index_of(name)])
-            self._ids[name] = (
-                dense_ids(column, self._edges[name])
-                if isinstance(field, DenseField)
-                else sparse_ids(column, field.cardinality)
-            )
-        return self._ids[name]
+        fit: Fit = FileFit(train, schema, executor=executor, **options)
+    else:
+        columns = schema_columns(train, schema, what="training frame")
+        source = FrameSource.of_columns(columns, schema, what="training frame", known_only=True)
+        fit = FrameFit(source, schema, **options)
+    made, rare = fit.crosses(ranked, wanted)
+    report_shortfall(len(made), wanted, len(ranked), rare, fit.threshold)
+    return CrossFeatures(schema, made, fit.edges)
 
 
 def size_of(schema: FeatureSchema, name: str, edges: Mapping[str, npt.NDArray[np.float32]]) -> int:

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from nid_plugins.crosses.compiled import CompiledCrosses
-from nid_plugins.crosses.file_columns import FileColumns
+from nid_plugins.crosses.columns import BatchColumns
+from nid_plugins.crosses.compiled import CompiledCrosses, ids_of_rows
 from nid_plugins.crosses.out_of_core import memory_of
 from nid_plugins.crosses.passes import batch_rows
-from nid_plugins.crosses.sources import ParquetSource
-from nid_plugins.crosses.spread import PartWriter, placed, remote_executor
+from nid_plugins.crosses.sources import ParquetSource, placed
+from nid_plugins.crosses.spread import PartWriter, remote_executor
+from nid_plugins.crosses.threads import in_threads, thread_count, threads_for
 from nid_plugins.errors import ArtefactError, SettingError
 from nid_plugins.paths import as_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from nid_plugins.crosses.features import CrossFeatures
     from nid_plugins.crosses.sources import Batch, Fragment
@@ -41,6 +42,7 @@ def transform_files(
     keep: str | Iterable[str],
     memory: int | str,
     executor: str | Executor | None = None,
+    threads: int | None = None,
 ) -> Path:
     """Write the cross ids of files; see :meth:`nid_plugins.CrossFeatures.transform`.
 
@@ -50,7 +52,7 @@ def transform_files(
         MissingExtraError: pyarrow is not installed.
         SettingError: An option is not usable.
     """
-    size = memory_of(memory)
+    size, most = memory_of(memory), thread_count(threads)
     out = as_path(out, "a folder")
     source = ParquetSource(paths)
     _check_place(out, paths)
@@ -61,9 +63,10 @@ def transform_files(
     manifest = _manifest(crosses, source, fragments, kept)
     try:
         working = _working_folder(out, manifest)
-        writer = PartWriter(crosses, source, working.absolute(), kept, size)
         parts = list(enumerate(map(placed, fragments) if fragments else [None]))
-        for _ in map(writer, parts) if spread is None else spread.map(writer, parts):
+        most = min(most, len(parts), threads_for(source.rows, most)) if spread is None else 1
+        writer = PartWriter(crosses, source, working.absolute(), kept, size // most)
+        for _ in in_threads(writer, parts, most) if spread is None else spread.map(writer, parts):
             pass
         for left in working.glob(".part-*.tmp"):  # of workers that were killed
             left.unlink()
@@ -123,15 +126,7 @@ def write_part(
         try:
             batches = iter(()) if fragment is None else source.batches(columns, size, [fragment])
             for batch in batches:
-                ids = compiled.ids(
-                    FileColumns(
-                        batch,
-                        crosses.schema,
-                        known_only=False,
-                        bins=compiled.bins,
-                        members=compiled.members,
-                    )
-                )
+                ids = _ids_of(batch, crosses, compiled)
                 own = [batch.table.schema.field(name) for name in kept]
                 schema = pa.schema([*own, *fields])
                 arrays = [*(batch.table.column(name) for name in kept), *(pa.array(one) for one in ids)]
@@ -153,49 +148,62 @@ def write_part(
         temporary.unlink(missing_ok=True)
 
 
-def ids_of_files(crosses: CrossFeatures, paths: Any, memory: int | str) -> npt.NDArray[np.int32]:
+def _ids_of(batch: Batch, crosses: CrossFeatures, compiled: CompiledCrosses) -> npt.NDArray[np.int32]:
+    """Return the cross ids of a batch, shape (K, n)."""
+    ids = np.empty((len(crosses), len(batch)), dtype=np.int32)
+    start = 0
+    for block in batch.blocks():
+        columns = BatchColumns(
+            block, crosses.schema, known_only=False, bins=compiled.bins, members=compiled.members
+        )
+        compiled.ids(columns, ids[:, start : start + len(block)])
+        start += len(block)
+    return ids
+
+
+def ids_of_files(
+    crosses: CrossFeatures, paths: Any, memory: int | str, threads: int | None = None
+) -> npt.NDArray[np.int32]:
     """Return the cross ids of files, shape (n, K): these must fit into memory, the files need not.
 
     Raises:
         FrameError: A file cannot be read or does not fit the schema.
         MissingExtraError: pyarrow is not installed.
-        SettingError: Not an amount of memory.
+        SettingError: An option is not usable.
     """
-    source, batches = _id_batches(crosses, paths, memory)
+    size, most = memory_of(memory), thread_count(threads)
+    source = ParquetSource(paths)
+    compiled = CompiledCrosses(crosses)
+    source.require(compiled.fields)
     out = np.empty((source.rows, len(crosses)), dtype=np.int32)
-    start = 0
-    for rows, ids in batches:
-        for k, one in enumerate(ids):
-            out[start : start + rows, k] = one
-        start += rows
+    pieces = source.pieces()
+    stops = np.cumsum([sum(fragment.rows for fragment in piece) for piece in pieces])
+    most = min(most, threads_for(source.rows, most))
+    rows = batch_rows(size // 2 // most, len(compiled.fields) + len(crosses))
+
+    def work(placed_piece: tuple[int, list[Fragment]]) -> None:
+        stop, piece = placed_piece
+        own = out[stop - sum(fragment.rows for fragment in piece) : stop]
+        batches = source.batches(compiled.fields, rows, piece)
+        blocks = (block for batch in batches for block in batch.blocks())
+        ids_of_rows(compiled, blocks, crosses.schema, own, check=True)
+
+    for _ in in_threads(work, list(zip(stops.tolist(), pieces, strict=True)), most):
+        pass
     return out
 
 
 def coverage_of_files(crosses: CrossFeatures, paths: Any, memory: int | str) -> npt.NDArray[np.float64]:
     """Return the share of rows in files that have an id other than 0, shape (K,); see :func:`ids_of_files`."""
-    source, batches = _id_batches(crosses, paths, memory)
-    covered = np.zeros(len(crosses), dtype=np.int64)
-    for _, ids in batches:
-        covered += [np.count_nonzero(one) for one in ids]
-    return covered / max(source.rows, 1)
-
-
-def _id_batches(
-    crosses: CrossFeatures, paths: Any, memory: int | str
-) -> tuple[ParquetSource, Iterator[tuple[int, list[npt.NDArray[np.int32]]]]]:
     size = memory_of(memory)
     source = ParquetSource(paths)
     compiled = CompiledCrosses(crosses)
     source.require(compiled.fields)
     rows = batch_rows(size // 2, len(compiled.fields) + len(crosses))
-
-    def read(batch: Batch) -> list[npt.NDArray[np.int32]]:
-        columns = FileColumns(
-            batch, crosses.schema, known_only=False, bins=compiled.bins, members=compiled.members
-        )
-        return compiled.ids(columns)
-
-    return source, ((len(batch), read(batch)) for batch in source.batches(compiled.fields, rows))
+    covered = np.zeros(len(crosses), dtype=np.int64)
+    for batch in source.batches(compiled.fields, rows):
+        covered += np.count_nonzero(_ids_of(batch, crosses, compiled), axis=1)
+    return covered / max(source.rows, 1)
 
 
 def _kept(keep: str | Iterable[str], source: ParquetSource, crosses: CrossFeatures) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from nid_plugins.crosses.features import MemberIds
+from nid_plugins.crosses.members import MemberIds
 from nid_plugins.crosses.offsets import calibrate, fit_offsets, sigmoid, softplus
 
 if TYPE_CHECKING:

@@ -45,11 +45,11 @@ def sparse_ids(values: npt.NDArray[np.float64], cardinality: int) -> Int64Array:
         values: Shape (n,).
         cardinality: Number of ids of the field.
     """
-    known = (values >= 0) & (values < cardinality)
-    known &= values == np.floor(values)
-    if known.all():
-        return values.astype(np.int64)
-    return np.where(known, values, INVALID).astype(np.int64)
+    with np.errstate(invalid="ignore"):  # what int64 has no room for is some other number then
+        ids = values.astype(np.int64)
+    known = ids == values
+    known &= (ids >= 0) & (ids < cardinality)
+    return ids if known.all() else np.where(known, ids, INVALID)
 
 
 def dense_ids(values: npt.NDArray[np.floating], edges: npt.NDArray[np.float32]) -> Int64Array:

@@ -1,4 +1,4 @@
-"""Fitting crosses on Parquet files of any size in bounded memory, to the very result of fitting on a frame.
+"""Fitting crosses on rows that come in batches, of Parquet files of any size or of a frame, in bounded memory.
 
 Three or more passes, each over the columns it needs. First the frequent ids of sparse fields and the leading digits of
 dense values are counted; then, where needed, what is left of those; last the combinations of all crosses at once, by the
@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nid_plugins.crosses.bins import FastBins
-from nid_plugins.crosses.compact import CrossCode, MemberCodes
+from nid_plugins.crosses.bins import FastBins, edges_of_sorted, sorted_values
+from nid_plugins.crosses.compact import TABLE_BYTES, CrossCode, MemberCodes, with_tables
 from nid_plugins.crosses.counting import FilteredCounter
 from nid_plugins.crosses.keys import is_exact
 from nid_plugins.crosses.passes import CrossTask, EdgesTask, FieldTask, counters, is_dense, run
@@ -20,6 +20,7 @@ from nid_plugins.crosses.radix import QuantileCounter
 from nid_plugins.crosses.ranking import cross_name
 from nid_plugins.crosses.sources import ParquetSource
 from nid_plugins.crosses.spread import remote_executor
+from nid_plugins.crosses.threads import in_threads, thread_count, threads_for
 from nid_plugins.crosses.vocabulary import Cross, check_min_count
 from nid_plugins.errors import FrameError, SettingError
 from nid_plugins.schema import SparseField
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from nid_plugins.crosses.counting import DirectCounter
-    from nid_plugins.crosses.passes import Task
+    from nid_plugins.crosses.frame_source import FrameSource
+    from nid_plugins.crosses.passes import Source, Task
     from nid_plugins.detection.executors import Executor
     from nid_plugins.schema import FeatureSchema
 
@@ -55,47 +57,45 @@ def memory_of(memory: Any) -> int:
     return size
 
 
-class FileFit:
-    """The state of a fit on files: what is known of fields, and how crosses are counted.
+class Fit:
+    """The state of a fit: what is known of fields, and how crosses are counted.
 
     Args:
-        paths: See :class:`~nid_plugins.crosses.sources.ParquetSource`.
+        source: The rows.
         schema: The fields.
         bins: Most bins of a dense field.
         min_count: See :func:`~nid_plugins.crosses.vocabulary.check_min_count`.
         memory: Bytes for batches and counters; what Python, Arrow and the result take is beside it.
         executor: Whose workers count, with as much memory each; None or one without workers: this process.
+        threads: Threads of this process, at most. None: one a core. Counters of all of them fit into the memory.
 
     Attributes:
         threshold: What a combination's count must exceed.
         edges: Bin edges of the dense fields counted so far.
-        passes: Passes made over the files, each of some columns.
+        passes: Passes made over the rows, each of some columns.
         filters: The counters that did not fit into memory as an array, of fields and crosses, by name or members.
 
     Raises:
-        FrameError: No file, a damaged one, or no rows.
-        MissingExtraError: pyarrow is not installed.
-        SettingError: ``min_count`` or ``memory`` is not usable.
+        SettingError: ``min_count``, ``memory`` or ``threads`` is not usable.
     """
 
     def __init__(
         self,
-        paths: Any,
+        source: Source,
         schema: FeatureSchema,
         *,
         bins: int,
         min_count: float | None,
         memory: int | str,
         executor: str | Executor | None = None,
+        threads: int | None = None,
     ) -> None:
         size = memory_of(memory)
         self._executor = remote_executor(executor)
+        self._threads = thread_count(threads)
         self._batch, self._counting = size // 4, size * 3 // 4
-        self._source = ParquetSource(paths, "training files")
-        if not self._source.rows:
-            raise FrameError(
-                "the training files have no rows", received="0 rows", expected="at least one row"
-            )
+        self._tables = min(size // 8, TABLE_BYTES)
+        self._source = source
         self._schema = schema
         self._bins = bins
         self.threshold = check_min_count(min_count, self._source.rows)
@@ -162,6 +162,8 @@ class FileFit:
             self._source,
             self._schema,
             self._batch,
+            room=self._counting,
+            threads=self._threads,
             bins=self._fast,
             members=self._members,
             passed=self._passed,
@@ -178,7 +180,7 @@ class FileFit:
         sparse = [name for name in names if not is_dense(self._schema, name)]
         dense = [name for name in names if is_dense(self._schema, name)]
         share = self._counting * len(dense) // len(names)
-        edge_tasks = [EdgesTask(name, QuantileCounter(self._bins, share // len(dense))) for name in dense]
+        edge_tasks = self._edge_tasks(dense, share) if dense else []
         field_tasks = [
             FieldTask(name, counter)
             for name, counter in zip(
@@ -194,12 +196,75 @@ class FileFit:
         ]
         self._note([(task.columns[0], task.counter) for task in field_tasks])
         tasks: list[Task] = [*field_tasks, *edge_tasks]
-        run(tasks, self._source, self._schema, self._batch, passed=self._passed, executor=self._executor)
+        run(
+            tasks,
+            self._source,
+            self._schema,
+            self._batch,
+            room=self._counting,
+            threads=self._threads,
+            passed=self._passed,
+            executor=self._executor,
+        )
         for edge_task in edge_tasks:
             (name,) = edge_task.columns
             self.edges[name] = edge_task.counter.edges(name)
+        for name in dense:
             self._fast[name] = FastBins(self.edges[name])
             self._members[name] = MemberCodes(len(self.edges[name]) + 1)
+        sizes = {name: self._sizes((name,))[0] for name in sparse}
+        tables = with_tables(sizes, self._tables)
         for field_task in field_tasks:
             (name,) = field_task.columns
-            self._members[name] = MemberCodes(self._sizes((name,))[0], field_task.counter.keys)
+            self._members[name] = MemberCodes(sizes[name], field_task.counter.keys, table=name in tables)
+
+    def _edge_tasks(self, dense: list[str], share: int) -> list[EdgesTask]:
+        """Return what finds the bin edges of dense fields in passes, or find them here and return nothing."""
+        rows = self._source.rows
+        return [EdgesTask(name, QuantileCounter(self._bins, share // len(dense), rows)) for name in dense]
+
+
+class FileFit(Fit):
+    """A fit on Parquet files.
+
+    Args:
+        paths: See :class:`~nid_plugins.crosses.sources.ParquetSource`.
+        schema: The fields.
+        **options: See :class:`Fit`.
+
+    Raises:
+        FrameError: No file, a damaged one, or no rows.
+        MissingExtraError: pyarrow is not installed.
+        SettingError: An option is not usable.
+    """
+
+    def __init__(self, paths: Any, schema: FeatureSchema, **options: Any) -> None:
+        memory_of(options["memory"])
+        source = ParquetSource(paths, "training files")
+        if not source.rows:
+            raise FrameError(
+                "the training files have no rows", received="0 rows", expected="at least one row"
+            )
+        super().__init__(source, schema, **options)
+
+
+class FrameFit(Fit):
+    """A fit on a frame in memory: bin edges are those of sorted columns.
+
+    Args:
+        source: The rows of the frame.
+        schema: The fields.
+        **options: See :class:`Fit`.
+    """
+
+    def __init__(self, source: FrameSource, schema: FeatureSchema, **options: Any) -> None:
+        super().__init__(source, schema, **options)
+        self._columns = source.columns
+
+    def _edge_tasks(self, dense: list[str], share: int) -> list[EdgesTask]:
+        del share
+        columns = [self._columns[name] for name in dense]
+        threads = threads_for(self._source.rows, self._threads)
+        for name, ordered in zip(dense, in_threads(sorted_values, columns, threads), strict=True):
+            self.edges[name] = edges_of_sorted(ordered, self._bins, field=name)
+        return []

@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from nid_plugins.crosses.columns import Rows
 from nid_plugins.crosses.counting import DirectCounter, FilteredCounter, counter_type
-from nid_plugins.crosses.file_columns import FileColumns
-from nid_plugins.crosses.spread import PassWorker, one_pass
+from nid_plugins.crosses.spread import PassWorker, one_pass, one_pass_here
+from nid_plugins.crosses.threads import threads_for
 from nid_plugins.schema import DenseField
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from nid_plugins.crosses.bins import FastBins
+    from nid_plugins.crosses.columns import BatchColumns
     from nid_plugins.crosses.compact import CrossCode, MemberCodes
     from nid_plugins.crosses.keys import Int64Array
     from nid_plugins.crosses.radix import QuantileCounter
-    from nid_plugins.crosses.sources import ParquetSource
     from nid_plugins.detection.executors import Executor
     from nid_plugins.schema import FeatureSchema
 
@@ -27,6 +28,34 @@ _FILTER_BYTES = 8 * 2**20
 _MOST_FILTER_BYTES = 2**30
 _ROOMY = 64  # an array of many times more keys than rows costs more than a filter
 _BYTES_A_CELL = 40  # of a batch: the Arrow column, and ids, codes and a few temporaries of it
+
+
+class Blocks(Rows, Protocol):
+    """Rows that are worked on in blocks."""
+
+    def blocks(self) -> Iterator[Rows]:
+        """Yield them."""
+
+
+class Source(Protocol):
+    """Where rows come from, pass after pass.
+
+    Attributes:
+        rows: Number of rows.
+        checked: Whether values are known to fit the schema.
+    """
+
+    rows: int
+    checked: bool
+
+    def require(self, columns: Iterable[str]) -> None:
+        """Check that there are these columns."""
+
+    def pieces(self) -> Sequence[Any]:
+        """Return all rows in pieces that may be counted apart."""
+
+    def batches(self, columns: Sequence[str], size: int, piece: Any = None, /) -> Iterator[Blocks]:
+        """Yield the rows of a piece, or all of them, of some columns, at most ``size`` at a time."""
 
 
 class Task(Protocol):
@@ -40,7 +69,11 @@ class Task(Protocol):
     def done(self) -> bool:
         """Whether no further pass is needed."""
 
-    def add(self, rows: FileColumns) -> None:
+    @property
+    def bytes(self) -> int:
+        """Most memory of its counters in this pass."""
+
+    def add(self, rows: BatchColumns) -> None:
         """Count a batch in this pass."""
 
     def merge(self, counter: Any) -> None:
@@ -57,10 +90,12 @@ def batch_rows(memory: int, columns: int) -> int:
 
 def run(
     tasks: Sequence[Task],
-    source: ParquetSource,
+    source: Source,
     schema: FeatureSchema,
     memory: int,
     *,
+    room: int = 0,
+    threads: int = 1,
     bins: Mapping[str, FastBins] | None = None,
     members: Mapping[str, MemberCodes] | None = None,
     passed: Callable[[], object] = lambda: None,
@@ -70,9 +105,11 @@ def run(
 
     Args:
         tasks: What to count; each pass feeds all that have not ended, and reads their columns alone.
-        source: The files.
+        source: The rows.
         schema: What the columns mean.
-        memory: Bytes for a batch.
+        memory: Bytes for batches.
+        room: Bytes for counters: threads have counters of their own, as far as these hold them.
+        threads: At most so many.
         bins: Bins of dense fields, where they are known.
         members: Codes of the members, where they are known.
         passed: Called after each pass.
@@ -83,15 +120,14 @@ def run(
     """
     while waiting := [task for task in tasks if not task.done]:
         columns = sorted({name for task in waiting for name in task.columns}, key=schema.index_of)
-        size = batch_rows(memory, len(columns))
+        taken = sum(task.bytes for task in waiting)
+        own = max(min(threads_for(source.rows, threads), room // max(taken, 1)), 1)
+        size = batch_rows(memory // own, len(columns))
+        worker = PassWorker(waiting, source, schema, columns, size, bins, members)
         if executor is not None:
-            worker = PassWorker(waiting, source, schema, columns, size, bins, members)
             one_pass(executor, worker, waiting, source)
         else:
-            for batch in source.batches(columns, size):
-                rows = FileColumns(batch, schema, known_only=True, bins=bins, members=members)
-                for task in waiting:
-                    task.add(rows)
+            one_pass_here(worker, waiting, source, own)
         for task in waiting:
             task.close()
         passed()
@@ -114,9 +150,14 @@ class FieldTask:
         """Whether no further pass is needed."""
         return self.counter.done
 
-    def add(self, rows: FileColumns) -> None:
+    @property
+    def bytes(self) -> int:
+        """Most memory of its counters in this pass."""
+        return self.counter.bytes
+
+    def add(self, rows: BatchColumns) -> None:
         """Count a batch in this pass."""
-        ids = rows.ids(self.columns[0])
+        ids = rows.sparse(self.columns[0])
         known = ids >= 0
         self.counter.add(ids if known.all() else ids[known])
 
@@ -146,7 +187,12 @@ class EdgesTask:
         """Whether no further pass is needed."""
         return self.counter.done
 
-    def add(self, rows: FileColumns) -> None:
+    @property
+    def bytes(self) -> int:
+        """Most memory of its counters in this pass."""
+        return self.counter.bytes
+
+    def add(self, rows: BatchColumns) -> None:
         """Count a batch in this pass."""
         self.counter.add(rows.values(self.columns[0]))
 
@@ -177,7 +223,12 @@ class CrossTask:
         """Whether no further pass is needed."""
         return self.counter.done
 
-    def add(self, rows: FileColumns) -> None:
+    @property
+    def bytes(self) -> int:
+        """Most memory of its counters in this pass."""
+        return self.counter.bytes
+
+    def add(self, rows: BatchColumns) -> None:
         """Count a batch in this pass."""
         codes = [rows.codes(name) for name in self.columns]
         if isinstance(

@@ -1,6 +1,7 @@
 """Exact quantile bins of columns larger than memory, by counting the digits of float32 values.
 
-The bits of a float32, with the sign folded in, order like the values. A first pass over the data counts values by
+The bits of a float32, with the sign folded in, order like the values. They are counted as they stand, and folded when
+a pass is over: there are fewer counters than values. A first pass over the data counts values by
 their leading bits; the places of the quantiles are then known up to those, and a further pass counts, within them, by
 the next bits, until all 32 are known. Counts do not depend on the order of rows, so passes may be shared out and added up.
 With memory for 2**18 counters a column that takes two passes, and the edges are those of
@@ -15,7 +16,8 @@ import warnings
 import numpy as np
 import numpy.typing as npt
 
-from nid_plugins.crosses.bins import ordered_bits
+from nid_plugins.crosses.bins import fold, raw_bits
+from nid_plugins.crosses.counting import counter_type, nonzero
 from nid_plugins.errors import NidWarning
 
 BITS = 32
@@ -40,13 +42,16 @@ class QuantileCounter:
     Args:
         bins: Most bins.
         memory: Bytes for counters; more passes where it is little.
+        rows: Most values that will be added in a pass.
 
     Attributes:
         done: Whether :meth:`edges` can be asked for.
+        counts: The counters, by prefix and digit, where the bits of values stand unfolded.
     """
 
-    def __init__(self, bins: int, memory: int) -> None:
+    def __init__(self, bins: int, memory: int, rows: int = 2**62) -> None:
         self.done = False
+        self._kind = np.dtype(counter_type(rows))
         self._bins = bins
         self._counters = max(memory // 8, 64)
         self._known = 0  # bits known of the active prefixes
@@ -58,32 +63,43 @@ class QuantileCounter:
     def _start(self) -> None:
         room = max((self._counters // len(self._prefixes)).bit_length() - 1, 1)
         self._bits = min(room, BITS - self._known, FIRST_BITS)
-        self.counts = np.zeros((len(self._prefixes), 2**self._bits), dtype=np.int64)
-        self._places: npt.NDArray[np.int64] | None = None
-        if (
-            0 < self._known <= min(FIRST_BITS, self._counters.bit_length())
-        ):  # where a prefix is found, without a bisection
-            self._places = np.full(2**self._known, -1, dtype=np.int64)
-            self._places[self._prefixes] = np.arange(len(self._prefixes))
+        # One row more than prefixes, for all values that begin otherwise: counting them is cheaper than leaving them out.
+        self.counts = np.zeros((len(self._prefixes) + (self._known > 0), 2**self._bits), dtype=self._kind)
+        self._one = self._kind.type(1)
+        self._places: npt.NDArray[np.int32] | None = None
+        small = self.counts.size < 2**31
+        if small and 0 < self._known <= min(FIRST_BITS, self._counters.bit_length()):
+            # Where a prefix is found, without a bisection.
+            places = np.full(2**self._known, len(self._prefixes), dtype=np.int32)
+            places[self._prefixes] = np.arange(len(self._prefixes), dtype=np.int32)
+            self._places = places[fold(np.arange(2**self._known, dtype=np.uint32), self._known)] << self._bits
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the counters."""
+        return self.counts.nbytes
 
     def add(self, values: npt.NDArray[np.floating]) -> None:
         """Count some of the column's values in this pass."""
-        bits = ordered_bits(values)
-        digits = (bits >> np.uint32(BITS - self._known - self._bits)) & np.uint32(2**self._bits - 1)
-        if self._known:
-            leading = bits >> np.uint32(BITS - self._known)
-            if self._places is None:
-                at = np.searchsorted(self._prefixes, leading)
-                at[at == len(self._prefixes)] = 0
-                active = self._prefixes[at] == leading
-            else:
-                at = self._places[leading.astype(np.int64)]
-                active = at >= 0
-            at, digits = at[active], digits[active]
-            place = at * 2**self._bits + digits
+        bits = raw_bits(values)
+        if not self._known:
+            place: UInt32Array = bits >> np.uint32(BITS - self._bits)
+        elif self._places is not None:
+            leading = (bits >> np.uint32(BITS - self._known)).astype(np.intp)
+            place = np.take(self._places, leading, mode="wrap").view(np.uint32)
+            place |= self._digits(bits)
         else:
-            place = digits.astype(np.int64)
-        np.add.at(self.counts.reshape(-1), place, 1)
+            where = fold(bits, BITS) >> np.uint32(BITS - self._known)
+            at = np.searchsorted(self._prefixes, where)
+            at[at == len(self._prefixes)] = 0
+            at[self._prefixes[at] != leading] = len(self._prefixes)
+            wide = at * 2**self._bits + self._digits(bits).astype(np.int64)
+            np.add.at(self.counts.reshape(-1), wide, self._one)
+            return
+        np.add.at(self.counts.reshape(-1), place.view(np.int32), self._one)
+
+    def _digits(self, bits: UInt32Array) -> UInt32Array:
+        return (bits >> np.uint32(BITS - self._known - self._bits)) & np.uint32(2**self._bits - 1)
 
     def fresh(self) -> QuantileCounter:
         """Return a counter at the same pass that has counted nothing in it, for other rows."""
@@ -97,8 +113,17 @@ class QuantileCounter:
 
     def close(self) -> None:
         """End a pass."""
-        which, digit = np.nonzero(self.counts)
-        number = self.counts[which, digit]
+        which, digit = np.divmod(nonzero(self.counts.reshape(-1)), 2**self._bits)
+        number = self.counts[which, digit].astype(np.int64)
+        known = which < len(self._prefixes)
+        which, digit, number = which[known], digit[known], number[known]
+        if not self._known:
+            digit = fold(digit.astype(np.uint32), self._bits).astype(np.int64)
+        else:  # the digits of a negative value count down
+            negative = self._prefixes[which] >> np.uint32(self._known - 1) == 0
+            digit = np.where(negative, digit ^ (2**self._bits - 1), digit)
+        order = np.lexsort((digit, which))
+        which, digit, number = which[order], digit[order], number[order]
         prefixes = (self._prefixes[which] << np.uint32(self._bits)) | digit.astype(np.uint32)
         # Values below: those below the parent, and those of its children that come before.
         before = np.cumsum(number) - number
@@ -132,7 +157,7 @@ class QuantileCounter:
         wanted: npt.NDArray[np.int64],
     ) -> None:
         self.done = True
-        self.counts = np.zeros((0, 0), dtype=np.int64)
+        self.counts = np.zeros((0, 0), dtype=self._kind)
         self._places = None
         self._constant = len(values) <= 1
         if self._constant:

@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from nid_plugins.adapting.options import positive
 from nid_plugins.crosses.bins import check_bins
-from nid_plugins.crosses.features import CrossFeatures, MemberIds
+from nid_plugins.crosses.features import CrossFeatures
 from nid_plugins.crosses.keys import cross_keys
 from nid_plugins.crosses.lookup import groups_of, kind_of
+from nid_plugins.crosses.members import MemberIds
 from nid_plugins.crosses.perfect_hash import table_sizes
 from nid_plugins.crosses.plan import CrossPlan
 from nid_plugins.errors import NidWarning, SchemaError, SettingError

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nid_plugins.crosses.compact import CrossCode, MemberCodes
+from nid_plugins.crosses.compact import TABLE_BYTES, CrossCode, MemberCodes, with_tables
 from nid_plugins.crosses.compiled import used_ids
 from nid_plugins.crosses.keys import cross_keys
 from nid_plugins.crosses.lookup import members_of
@@ -72,7 +72,8 @@ class RowLookup:
             for cross in crosses.crosses
             for name, size in zip(cross.fields, cross.sizes, strict=True)
         }
-        members = {name: MemberCodes(sizes[name], kept.get(name)) for name in names}
+        tables = with_tables(sizes, TABLE_BYTES)
+        members = {name: MemberCodes(sizes[name], kept.get(name), table=name in tables) for name in names}
         self._sparse: list[tuple[int, Field, dict[Any, int]]] = []
         self._dense: list[tuple[int, Field, list[float], list[int]]] = []
         for at, name in enumerate(names):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import glob
 import importlib.util
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nid_plugins.crosses.frame_source import BLOCK
 from nid_plugins.errors import FrameError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 ENDINGS = (".parquet", ".pq")
+PIECES = 16
+"""Pieces of a pass: enough for workers to end together and for one to be done again, few since each sends counters."""
+
 FRAGMENT_ROWS = 2**22
 """Row groups of a file are taken together up to about this many rows: the rows of one part of an output."""
 
@@ -93,6 +97,11 @@ class Batch:
         """The rows, for messages."""
         return f"{self.file.path} from row {self.first}"
 
+    def blocks(self) -> Iterator[Batch]:
+        """Yield the rows, at most :data:`~nid_plugins.crosses.frame_source.BLOCK` at a time."""
+        for start in range(0, len(self), BLOCK):
+            yield Batch(self.table.slice(start, BLOCK), self.file, self.first + start)
+
     def column(self, name: str) -> npt.NDArray[Any]:
         """Return a column as a NumPy array, shape (n,); missing values are NaN, or None in a column of objects."""
         column = self.table.column(name)
@@ -118,6 +127,8 @@ class ParquetSource:
         FrameError: No file, or one that is damaged, or two columns of one name.
         MissingExtraError: pyarrow is not installed.
     """
+
+    checked = False
 
     def __init__(self, paths: Any, what: str = "files") -> None:
         if importlib.util.find_spec("pyarrow") is None:
@@ -171,6 +182,19 @@ class ParquetSource:
                 found.append(Fragment(file, tuple(groups), first, have))
         return found
 
+    def pieces(self) -> list[list[Fragment]]:
+        """Return all rows as lists of fragments, about :data:`PIECES` of them; a row group is never cut."""
+        wanted = max(self.rows // PIECES, 1)
+        found: list[list[Fragment]] = []
+        room = 0
+        for fragment in map(placed, self.fragments(wanted)):
+            if not found or fragment.rows > room:
+                found.append([])
+                room = wanted
+            found[-1].append(fragment)
+            room -= fragment.rows
+        return found
+
     def batches(
         self, columns: Sequence[str], size: int, fragments: Iterable[Fragment] | None = None
     ) -> Iterator[Batch]:
@@ -186,6 +210,11 @@ class ParquetSource:
         """
         for fragment in self.fragments() if fragments is None else fragments:
             yield from _read(fragment, list(columns), size)
+
+
+def placed(fragment: Fragment) -> Fragment:
+    """Return a fragment whose file is found from any working directory."""
+    return replace(fragment, file=replace(fragment.file, path=fragment.file.path.absolute()))
 
 
 def _files_of(text: str) -> list[Path]:

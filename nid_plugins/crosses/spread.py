@@ -8,10 +8,12 @@ counted anew from nothing.
 from __future__ import annotations
 
 import copy
-import dataclasses
-from typing import TYPE_CHECKING, Any
+from queue import SimpleQueue
+from threading import Lock
+from typing import TYPE_CHECKING, Any, cast
 
-from nid_plugins.crosses.file_columns import FileColumns
+from nid_plugins.crosses.columns import BatchColumns
+from nid_plugins.crosses.threads import in_threads
 from nid_plugins.errors import SettingError
 
 if TYPE_CHECKING:
@@ -22,13 +24,10 @@ if TYPE_CHECKING:
     from nid_plugins.crosses.compact import MemberCodes
     from nid_plugins.crosses.compiled import CompiledCrosses
     from nid_plugins.crosses.features import CrossFeatures
-    from nid_plugins.crosses.passes import Task
+    from nid_plugins.crosses.passes import Source, Task
     from nid_plugins.crosses.sources import Fragment, ParquetSource
     from nid_plugins.detection.executors import Executor
     from nid_plugins.schema import FeatureSchema
-
-PIECES = 16
-"""Pieces of a pass: enough for workers to end together and for one to be done again, few since each sends counters."""
 
 
 def remote_executor(executor: str | Executor | None) -> Executor | None:
@@ -57,7 +56,7 @@ class PassWorker:
 
     Args:
         tasks: What to count, as it is at the start of the pass.
-        source: The files, which every worker can read at the same paths.
+        source: The rows; files that every worker can read at the same paths.
         schema: What the columns mean.
         columns: What the tasks read.
         rows: Most rows of a batch.
@@ -68,7 +67,7 @@ class PassWorker:
     def __init__(
         self,
         tasks: Sequence[Task],
-        source: ParquetSource,
+        source: Source,
         schema: FeatureSchema,
         columns: list[str],
         rows: int,
@@ -83,46 +82,66 @@ class PassWorker:
         self._bins = bins
         self._members = members
 
-    def __call__(self, fragments: list[Fragment]) -> list[Any]:
-        """Return what counters have counted of some fragments, from nothing."""
-        own = []
-        for task in self._tasks:
-            mine: Any = copy.copy(task)
-            mine.counter = copy.deepcopy(mine.counter)
-            own.append(mine)
-        for batch in self._source.batches(self._columns, self._rows, fragments):
-            rows = FileColumns(batch, self._schema, known_only=True, bins=self._bins, members=self._members)
-            for task in own:
-                task.add(rows)
+    def __call__(self, piece: Any) -> list[Any]:
+        """Return what counters have counted of a piece of the rows, from nothing."""
+        own = self.fresh()
+        self.count(own, piece)
         return [task.counter for task in own]
 
+    def fresh(self) -> list[Any]:
+        """Return the tasks with counters of their own that have counted nothing in this pass."""
+        found = []
+        for task in self._tasks:
+            own: Any = copy.copy(task)
+            own.counter = own.counter.fresh()
+            found.append(own)
+        return found
 
-def one_pass(executor: Executor, worker: PassWorker, tasks: Sequence[Task], source: ParquetSource) -> None:
+    def count(self, tasks: Sequence[Task], piece: Any = None) -> None:
+        """Count a piece of the rows, or all of them, in tasks."""
+        for batch in self._source.batches(self._columns, self._rows, piece):
+            for block in batch.blocks():
+                rows = BatchColumns(
+                    block,
+                    self._schema,
+                    known_only=True,
+                    bins=self._bins,
+                    members=self._members,
+                    check=not self._source.checked,
+                )
+                for task in tasks:
+                    task.add(rows)
+
+
+def one_pass(executor: Executor, worker: PassWorker, tasks: Sequence[Task], source: Source) -> None:
     """Count all rows in a pass by workers, and add up what they counted."""
-    for counters in executor.map(worker, pieces(source)):
+    for counters in executor.map(worker, source.pieces()):
         for task, counter in zip(tasks, counters, strict=True):
             task.merge(counter)
 
 
-def pieces(source: ParquetSource) -> list[list[Fragment]]:
-    """Return all rows as lists of fragments, about :data:`PIECES` of them; a row group is never cut."""
-    wanted = max(source.rows // PIECES, 1)
-    found: list[list[Fragment]] = []
-    room = 0
-    for fragment in map(placed, source.fragments(wanted)):
-        if not found or fragment.rows > room:
-            found.append([])
-            room = wanted
-        found[-1].append(fragment)
-        room -= fragment.rows
-    return found
+def one_pass_here(worker: PassWorker, tasks: Sequence[Task], source: Source, threads: int) -> None:
+    """Count all rows in a pass by threads, each with counters of its own, and add up what they counted."""
+    if threads == 1:
+        worker.count(tasks)
+        return
+    sets = [list(tasks), *(worker.fresh() for _ in range(threads - 1))]
+    idle: SimpleQueue[list[Task]] = SimpleQueue()
+    for one in sets:
+        idle.put(one)
 
+    def work(piece: Any) -> None:
+        own = idle.get()
+        try:
+            worker.count(own, piece)
+        finally:
+            idle.put(own)
 
-def placed(fragment: Fragment) -> Fragment:
-    """Return a fragment whose file is found from any working directory."""
-    return dataclasses.replace(
-        fragment, file=dataclasses.replace(fragment.file, path=fragment.file.path.absolute())
-    )
+    for _ in in_threads(work, source.pieces(), threads):
+        pass
+    for own in sets[1:]:
+        for task, other in zip(tasks, own, strict=True):
+            task.merge(cast("Any", other).counter)
 
 
 class PartWriter:
@@ -150,10 +169,15 @@ class PartWriter:
         self._kept = kept
         self._memory = memory
         self._compiled: CompiledCrosses | None = None
+        self._lock = Lock()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over what was sent."""
+        self.__dict__ |= state | {"_lock": Lock()}
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is sent: look-up tables are made anew where it arrives."""
-        return {**self.__dict__, "_compiled": None}
+        return {**self.__dict__, "_compiled": None, "_lock": None}
 
     def __call__(self, numbered: tuple[int, Fragment | None]) -> None:
         """Write a part, unless it is there: a file is there when it is complete, however often it is begun."""
@@ -164,8 +188,9 @@ class PartWriter:
         target = self._working / part_name(number)
         if target.exists():
             return
-        if self._compiled is None:
-            self._compiled = CompiledCrosses(self._crosses)
+        with self._lock:
+            if self._compiled is None:
+                self._compiled = CompiledCrosses(self._crosses)
         write_part(
             self._crosses,
             self._compiled,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nid_plugins.crosses.compact import TABLE_LIMIT, CrossCode, KeyNumbers, MemberCodes
+from nid_plugins.crosses.compact import CrossCode, KeyNumbers, MemberCodes, with_tables
 from nid_plugins.crosses.keys import cross_keys
 
 
@@ -26,9 +26,10 @@ def test_tables_know_that_minus_one_is_no_key():
     assert KeyNumbers(np.array([0, 4]), 5)(np.array([-1, 0, 3, 4])).tolist() == [0, 1, 0, 2]
 
 
-@pytest.mark.parametrize("size", [6, TABLE_LIMIT + 1])
-def test_member_codes_go_back_to_ids(size):
-    some = MemberCodes(size, np.array([1, 5]))
+@pytest.mark.parametrize("table", [True, False])
+def test_member_codes_go_back_to_ids(table):
+    size = 6
+    some = MemberCodes(size, np.array([1, 5]), table=table)
     assert some.codes(np.array([-1, 0, 1, 5])).tolist() == [0, 0, 1, 2]
     assert some.ids(np.array([1, 2])).tolist() == [1, 5]
     everything = MemberCodes(size)
@@ -53,3 +54,19 @@ def test_numbers_with_a_missing_member_have_no_key():
     code = CrossCode(["a", "b"], [10, 10], members)
     numbers = code.numbers([np.array([0, 1, 2, 2]), np.array([1, 0, 1, 2])])
     assert code.keys(numbers).tolist() == [42, 44]
+
+
+def test_the_smallest_spaces_have_tables():
+    assert with_tables({"a": 10, "b": 300, "c": 50}, 240) == {"a", "c"}
+    assert with_tables({"a": 10}, 39) == set()
+
+
+def test_numbers_go_where_they_are_asked_to():
+    keys = np.array([5, 2**40, -7])
+    for numbers, wanted in (
+        (KeyNumbers(keys), keys),
+        (KeyNumbers(np.array([0, 3]), 9), np.array([3, -1, 8])),
+    ):
+        out = np.full(3, 9, dtype=np.int32)
+        assert numbers(wanted, out) is out
+        assert np.array_equal(out, numbers(wanted))

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nid_plugins import FrameError, NidWarning, SchemaError, SettingError
-from nid_plugins.crosses import Cross, CrossFeatures, features, fit_crosses
+from nid_plugins.crosses import Cross, CrossFeatures, features, fit_crosses, frame_source
 from nid_plugins.schema import DenseField, FeatureSchema, SparseField
 
 SETS = [("site", "item"), ("price", "site"), ("user", "device"), ("site", "price", "item")]
@@ -84,8 +84,12 @@ def test_transform_agrees_with_a_dictionary(schema, train, slow, monkeypatch):
     assert ids.flags.c_contiguous
     assert np.array_equal(ids, expected)
     assert (ids[:40].min(axis=1) == 0).all()
-    monkeypatch.setattr(features, "_CHUNK", 7)  # chunks, and a shorter last one
-    assert np.array_equal(crosses.transform(frame), expected)
+    monkeypatch.setattr(features, "_FEW_ROWS", 0)
+    monkeypatch.setattr(frame_source, "BLOCK", 7)  # blocks, and a shorter last one
+    many = {name: np.tile(column, 9) for name, column in frame.items()}
+    assert np.array_equal(crosses.transform(many), np.tile(expected, (9, 1)))
+    assert crosses.transform(many).flags.c_contiguous
+    assert np.array_equal(crosses.transform(frame), expected)  # by the tables that are there now
 
 
 @settings(max_examples=30)

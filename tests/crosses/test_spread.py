@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import nid_plugins as nid
-from nid_plugins.crosses.sources import ParquetSource
-from nid_plugins.crosses.spread import PIECES, PassWorker, pieces, remote_executor
+from nid_plugins.crosses.sources import PIECES, ParquetSource
+from nid_plugins.crosses.spread import PassWorker, remote_executor
 from nid_plugins.detection import ProcessExecutor, RayExecutor, SerialExecutor
 from nid_plugins.detection.executors import Executor
 
@@ -164,7 +164,7 @@ def test_what_a_killed_writer_left_is_cleared_away(files, schema, tmp_path):
 
 def test_pieces_hold_every_row_once_in_order(files, tmp_path, monkeypatch):
     source = ParquetSource(files)
-    found = pieces(source)
+    found = source.pieces()
     assert 2 <= len(found) <= 2 * PIECES
     flat = [fragment for piece in found for fragment in piece]
     assert sum(fragment.rows for fragment in flat) == 30_000
@@ -175,7 +175,7 @@ def test_pieces_hold_every_row_once_in_order(files, tmp_path, monkeypatch):
         ends[fragment.file.path] = fragment.first + fragment.rows
     assert list(ends) == sorted(ends)
     monkeypatch.chdir(files)
-    assert pieces(ParquetSource("day-0.parquet"))[0][0].file.path == files / "day-0.parquet"
+    assert ParquetSource("day-0.parquet").pieces()[0][0].file.path == files / "day-0.parquet"
 
 
 def test_a_worker_starts_from_nothing_with_every_piece(files, schema):
@@ -185,7 +185,7 @@ def test_a_worker_starts_from_nothing_with_every_piece(files, schema):
     task = FieldTask("item", DirectCounter(300, 2, 30_000))
     source = ParquetSource(files)
     worker = PassWorker([task], source, schema, ["item"], 1000, None, None)
-    piece = pieces(source)[0]
+    piece = source.pieces()[0]
     (first,), (again,) = worker(piece), worker(piece)
     first.close()
     again.close()

@@ -145,7 +145,7 @@ def test_golden_rows():
             return len(found.rows)
 
         def ids(self, name):
-            from nid_plugins.crosses.features import MemberIds
+            from nid_plugins.crosses.members import MemberIds
 
             return MemberIds(found.rows, found.crosses.schema, found.crosses.edges)[name]
 
@@ -250,11 +250,11 @@ def test_a_part_that_was_cut_off_is_no_part(crosses, files, tmp_path, monkeypatc
     original = CompiledCrosses.ids
     calls = []
 
-    def ids(self, columns):
+    def ids(self, columns, out=None):
         calls.append(1)
         if len(calls) == 2:
             raise Interrupted
-        return original(self, columns)
+        return original(self, columns, out)
 
     monkeypatch.setattr(CompiledCrosses, "ids", ids)
     with pytest.raises(Interrupted):

@@ -1,8 +1,8 @@
-"""Member ids of a batch of rows of a file, checked as :func:`nid_plugins.frames.read_matrix` checks a frame."""
+"""Member ids of a batch of rows, checked as :func:`nid_plugins.frames.read_matrix` checks a frame."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,24 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nid_plugins.crosses.bins import FastBins
-    from nid_plugins.crosses.compact import MemberCodes
-    from nid_plugins.crosses.sources import Batch
+    from nid_plugins.crosses.compact import Integers, MemberCodes
 
 
-class FileColumns:
+class Rows(Protocol):
+    """Some rows of a source."""
+
+    @property
+    def where(self) -> str:
+        """The rows, for messages."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """Return a column as it is, shape (n,); missing values are NaN, or None in a column of objects."""
+
+
+class BatchColumns:
     """Columns of a batch, each read and checked when first asked for.
 
     Args:
@@ -29,24 +42,27 @@ class FileColumns:
         known_only: Whether an id out of range is an error (in training rows), or no id.
         bins: Bins of dense fields, for :meth:`ids`.
         members: Codes of fields, for :meth:`codes`.
+        check: Whether to check values at all. If not, what has no meaning has no id.
     """
 
     def __init__(
         self,
-        batch: Batch,
+        batch: Rows,
         schema: FeatureSchema,
         *,
         known_only: bool,
         bins: Mapping[str, FastBins] | None = None,
         members: Mapping[str, MemberCodes] | None = None,
+        check: bool = True,
     ) -> None:
         self._batch = batch
         self._schema = schema
         self._known_only = known_only
         self._bins = bins or {}
         self._members = members or {}
+        self._checks = check
         self._ids: dict[str, Int64Array] = {}
-        self._codes: dict[str, Int64Array] = {}
+        self._codes: dict[str, Integers] = {}
 
     def __len__(self) -> int:
         return len(self._batch)
@@ -62,35 +78,47 @@ class FileColumns:
             if isinstance(field, DenseField):
                 self._ids[name] = self._bins[name](self.values(name))
             else:
-                self._ids[name] = self._sparse(field)
+                self._ids[name] = self._sparse(field).astype(np.int64, copy=False)
         return self._ids[name]
 
-    def codes(self, name: str) -> Int64Array:
+    def codes(self, name: str) -> Integers:
         """Return the codes of a member, shape (n,), 0 where it is rare or missing; see :meth:`ids`."""
         if name not in self._codes:
-            self._codes[name] = self._members[name].codes(self.ids(name))
+            field = self._schema[name]
+            self._codes[name] = (
+                self._bins[name].codes(self.values(name))
+                if isinstance(field, DenseField)
+                else self._members[name].codes(self._sparse(field))
+            )
         return self._codes[name]
 
     def values(self, name: str) -> npt.NDArray[np.floating[Any]]:
         """Return the values of a dense field, shape (n,), NaN where missing; see :meth:`ids`."""
         array = self._batch.column(name)
         values = array if array.dtype == np.float32 else self._numbers(name, array)
-        if np.isinf(values).any():
+        if self._checks and np.isinf(values).any():
             self._check(values, self._schema[name])
         return values
 
-    def _sparse(self, field: SparseField) -> Int64Array:
+    def sparse(self, name: str) -> Integers:
+        """Return what :meth:`ids` returns of a sparse field, of whatever type of integers the column has."""
+        field = self._schema[name]
+        assert isinstance(field, SparseField)
+        return self._sparse(field)
+
+    def _sparse(self, field: SparseField) -> Integers:
         array = self._batch.column(field.name)
         if array.dtype.kind in "iu" and len(array):
-            low, high = int(array.min()), int(array.max())
-            if low >= 0 and high < field.cardinality:
-                return array.astype(np.int64, copy=False)
+            if int(array.min()) >= 0 and int(array.max()) < field.cardinality:
+                return array.astype(np.int64) if array.dtype == np.uint64 else array
             if not self._known_only:
                 known = (array >= 0) & (array < field.cardinality)
                 return np.where(known, array, 0).astype(np.int64) + np.where(known, 0, INVALID)
         values = self._numbers(field.name, array)
-        self._check(values, field)
-        return sparse_ids(values, field.cardinality)
+        ids = sparse_ids(values, field.cardinality)
+        if self._checks and np.count_nonzero(ids < 0) > np.count_nonzero(np.isnan(values)):
+            self._check(values, field)
+        return ids
 
     def _numbers(self, name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         try:
