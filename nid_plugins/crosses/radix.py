@@ -89,10 +89,10 @@ class QuantileCounter:
             place = np.take(self._places, leading, mode="wrap").view(np.uint32)
             place |= self._digits(bits)
         else:
-            where = fold(bits, BITS) >> np.uint32(BITS - self._known)
-            at = np.searchsorted(self._prefixes, where)
+            folded = fold(bits, BITS) >> np.uint32(BITS - self._known)
+            at = np.searchsorted(self._prefixes, folded)
             at[at == len(self._prefixes)] = 0
-            at[self._prefixes[at] != leading] = len(self._prefixes)
+            at[self._prefixes[at] != folded] = len(self._prefixes)
             wide = at * 2**self._bits + self._digits(bits).astype(np.int64)
             np.add.at(self.counts.reshape(-1), wide, self._one)
             return
