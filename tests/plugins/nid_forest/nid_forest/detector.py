@@ -61,9 +61,7 @@ class ForestH(Detector):
         least = rounding(logits)
         p = design.masks.shape[1]
         strengths = np.zeros((p, p))
-        if (
-            np.abs(left).max() > least
-        ):  # else the model is additive here, and trees would be grown on rounding
+        if np.abs(left).max() > least:  # else it is additive here, and trees would grow on rounding
             forest = self._forest(design.masks[design.train], left[design.train], seed)
             used = np.sort(np.argsort(-forest.feature_importances_, kind="stable")[: self.fields])
             first, second = (used[place] for place in np.triu_indices(len(used), 1))
