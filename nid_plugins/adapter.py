@@ -39,7 +39,8 @@ class Predictor(ABC):
     def dtype(self) -> npt.DTypeLike:
         """The dtype of rows that are made for this model: float64, or float32 if all it does is to convert them to that.
 
-        Rows of a frame come in float64 either way, so that a predictor that says float32 takes both.
+        Rows of a frame come in float64 either way, so that a predictor that says float32 takes both. Float32 rows are
+        made for one call, and are the predictor's own: they need not be copied before a model that writes to its input.
         """
         return "float64"
 

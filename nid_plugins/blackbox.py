@@ -82,8 +82,8 @@ class BlackBox:
             make: Given which rows are wanted and their dtype, float64 or (where the model would convert to it anyway)
                 float32, returns them as a new array in schema order. They are not checked.
         """
-        dtype = self._predictor.dtype
-        return self._to_logit(self._run(n, lambda part: self._predictor(make(part, dtype))))
+        predictor = self._predictor
+        return self._to_logit(self._run(n, lambda part: predictor(make(part, predictor.dtype))))
 
     def probabilities(self, frame: Any) -> npt.NDArray[np.float64]:
         """Return the model's probabilities for a frame, shape (n,), float64: what it is served with.
@@ -135,15 +135,16 @@ class BlackBox:
                         f"the model raised {type(error).__name__} on rows {part.start}..{part.stop - 1}: {error}",
                         hint="Call the model on such a batch by hand; check inputs= and the schema's order and cardinalities",
                     ) from error
-                out[part] = self._checked(raw, part)
+                self._check(raw, part, out[part])
         return out
 
-    def _checked(self, raw: Any, part: slice) -> npt.NDArray[np.float64]:
-        n = part.stop - part.start
+    def _check(self, raw: Any, part: slice, out: npt.NDArray[np.float64]) -> None:
+        """Write what the model answered for some rows into ``out``, in passes as few as can be: it is asked often."""
+        n = len(out)
         array = np.asarray(raw)
         if array.shape == () and n == 1 and array.dtype.kind != "O":  # a model that ends in squeeze()
             array = array.reshape(1)
-        if array.shape not in {(n,), (n, 1)}:
+        if array.shape not in ((n,), (n, 1)):
             raise ModelError(
                 "the model's output has the wrong shape",
                 received=f"{array.shape} for {n} rows",
@@ -154,9 +155,9 @@ class BlackBox:
             raise ModelError(
                 "the model's output is not numeric", received=f"dtype {array.dtype}", expected="floats"
             )
-        values = array.reshape(n).astype(np.float64)
-        bad = np.isnan(values)
-        if bad.any():
+        out[:] = array.reshape(n)
+        if np.isnan(out.min()):
+            bad = np.isnan(out)
             raise ModelError(
                 "the model returned NaN",
                 received=f"{int(bad.sum())} of rows {part.start}..{part.stop - 1}, first at row "
@@ -164,23 +165,26 @@ class BlackBox:
                 expected="finite scores",
                 hint="Check the model's weights and the scale of dense fields",
             )
-        return values
 
     def _to_logit(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         if self._judged(values) == "probability":
-            _check_probabilities(values)
-            clipped = np.clip(values, self.epsilon, 1.0 - self.epsilon)
-            self._count(int((clipped != values).sum()))
-            return np.log(clipped) - np.log1p(-clipped)
+            low, high = _check_probabilities(values)
+            clipped = self._clipped(values, low, high, self.epsilon, 1.0 - self.epsilon)
+            logits = np.log(clipped)
+            logits -= np.log1p(-clipped)
+            return logits
         limit = float(np.log1p(-self.epsilon) - np.log(self.epsilon))
-        clipped = np.clip(values, -limit, limit)
-        self._count(int((clipped != values).sum()))
-        return clipped
+        return self._clipped(values, *_range(values), -limit, limit)
 
-    def _count(self, saturated: int) -> None:
-        if saturated:
-            with self._counting:
-                self.saturated += saturated
+    def _clipped(
+        self, values: npt.NDArray[np.float64], low: float, high: float, least: float, most: float
+    ) -> npt.NDArray[np.float64]:
+        if least <= low and high <= most:
+            return values
+        clipped = np.clip(values, least, most)
+        with self._counting:
+            self.saturated += int((clipped != values).sum())
+        return clipped
 
     def _judged(self, values: npt.NDArray[np.float64]) -> Output:
         if self.output == "auto" and len(values):
@@ -200,14 +204,20 @@ class BlackBox:
         return "probability"
 
 
-def _check_probabilities(values: npt.NDArray[np.float64]) -> None:
-    if len(values) and (values.min() < 0 or values.max() > 1):
+def _range(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+    return (float(values.min()), float(values.max())) if len(values) else (0.5, 0.5)
+
+
+def _check_probabilities(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+    low, high = _range(values)
+    if low < 0 or high > 1:
         raise ModelError(
             "not probabilities",
-            received=f"values from {values.min():.6g} to {values.max():.6g}",
+            received=f"values from {low:.6g} to {high:.6g}",
             expected="values in [0, 1]",
             hint='Pass output="logit" if the model returns logits',
         )
+    return low, high
 
 
 class _CallablePredictor(Predictor):

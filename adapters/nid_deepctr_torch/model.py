@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from nid_torch.model import Home, Session, check_exact_matrix, home, matrix_dtype, scores
+from nid_torch.model import Session, check_exact_matrix, home, matrix_dtype, own_matrix, scores
 from torch import Tensor, nn
 
 from nid_plugins.adapter import Output, Predictor
@@ -59,7 +59,6 @@ class DeepCTRTorchPredictor(Predictor):
         check_exact_matrix(declared, home(model)[1])
         self.output = task_output(model) if output == "auto" else output
         self._model = model
-        self._home = Home(model)
         self._session = Session(model)
         self._order = [schema.index_of(name) for name in declared.names]
         self._in_order = self._order == list(range(len(schema)))
@@ -68,7 +67,7 @@ class DeepCTRTorchPredictor(Predictor):
     @property
     def dtype(self) -> npt.DTypeLike:
         """float32, but for a model of float64 parameters."""
-        return matrix_dtype(self._home()[1])
+        return matrix_dtype(self._session.home()[1])
 
     def __call__(self, rows: FloatMatrix) -> npt.NDArray[Any]:
         """Return the model's output for rows (n, p)."""
@@ -104,7 +103,7 @@ class DeepCTRTorchPredictor(Predictor):
                 received='baseline="zero_embedding"',
                 hint='Use baseline="mode", "oov" or "sample", or look at the model without crosses',
             )
-        ids = torch.from_numpy(np.where(self._sparse, values, 0).astype(np.int64)).to(self._home()[0])
+        ids = torch.from_numpy(np.where(self._sparse, values, 0).astype(np.int64)).to(self._session.home()[0])
         tables: dict[str, Tensor] = {}
         for name, module in self._model.named_modules():
             if not isinstance(module, nn.Embedding):
@@ -121,9 +120,9 @@ class DeepCTRTorchPredictor(Predictor):
             tables[f"{name}.weight"] = nn.functional.pad(own, (0, 0, 1, 0))
         return tables
 
-    def _input(self, matrix: npt.NDArray[np.float64]) -> Tensor:
-        device, dtype = self._home()
-        return torch.from_numpy(matrix.astype(matrix_dtype(dtype))).to(device)
+    def _input(self, matrix: npt.NDArray[Any]) -> Tensor:
+        device, dtype = self._session.home()
+        return torch.from_numpy(own_matrix(matrix, dtype)).to(device)
 
 
 def schema_of(model: Any) -> FeatureSchema:

@@ -53,17 +53,16 @@ class TorchPredictor(Predictor):
         self.output = declared_output(model) if output == "auto" else output
         if self._inputs == "matrix":
             check_exact_matrix(schema, home(model)[1])
-        self._home = Home(model)
         self._session = Session(model)
 
     @property
     def dtype(self) -> npt.DTypeLike:
         """float32 where the model takes a matrix of it."""
-        return matrix_dtype(self._home()[1]) if self._inputs == "matrix" else np.float64
+        return matrix_dtype(self._session.home()[1]) if self._inputs == "matrix" else np.float64
 
     def __call__(self, rows: FloatMatrix) -> npt.NDArray[Any]:
         """Return the model's output for rows (n, p)."""
-        device, dtype = self._home()
+        device, dtype = self._session.home()
         args, kwargs = batch(rows, self._schema, self._inputs, device, dtype)
         with self._session, torch.no_grad():
             return scores(self._model(*args, **kwargs))
@@ -81,7 +80,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
     """
     # Walks over parameters and buffers by the public iterators cost as much as a small model's prediction: the tree is
     # walked once, a module's own buffers are looked up, and parameters only where there is a GPU in use.
-    modules = list(model.modules())
+    modules = _tree(model)
     training = [module for module in modules if module.training]
     buffers = [
         (module, name, tensor, tensor.clone())
@@ -106,6 +105,18 @@ def untouched(model: nn.Module) -> Iterator[None]:
             torch.cuda.set_rng_state(state, gpu)
 
 
+def _tree(model: nn.Module) -> list[nn.Module]:
+    """Return all modules of a model, each once; ``modules()`` spends most of its time on their names."""
+    found = {id(model): model}
+    todo = [model]
+    while todo:
+        for child in todo.pop()._modules.values():  # noqa: SLF001 - see above
+            if child is not None and id(child) not in found:
+                found[id(child)] = child
+                todo.append(child)
+    return list(found.values())
+
+
 class Session:
     """:func:`untouched` for one model; entered again inside itself, it costs nothing.
 
@@ -117,6 +128,15 @@ class Session:
         self._model = model
         self._open: list[contextlib.AbstractContextManager[None]] = []
         self._depth = 0
+        self._look = Home(model)
+        self._home: tuple[torch.device, torch.dtype] | None = None
+
+    def home(self) -> tuple[torch.device, torch.dtype]:
+        """Return :func:`home` of the model, looked up once as long as the session lasts."""
+        found = self._home or self._look()
+        if self._depth:
+            self._home = found
+        return found
 
     def __enter__(self) -> None:
         if not self._depth:
@@ -128,6 +148,7 @@ class Session:
     def __exit__(self, *error: object) -> None:
         self._depth -= 1
         if not self._depth:
+            self._home = None
             self._open.pop().__exit__(*error)  # type: ignore[arg-type]
 
 
@@ -148,6 +169,11 @@ def home(model: nn.Module) -> tuple[torch.device, torch.dtype]:
         return torch.device("cpu"), torch.float32
     double = any(parameter.dtype == torch.float64 for parameter in model.parameters())
     return first.device, torch.float64 if double else torch.float32
+
+
+def own_matrix(rows: npt.NDArray[Any], dtype: torch.dtype) -> npt.NDArray[Any]:
+    """Return rows as a matrix for a tensor of this dtype. A model may write to it: float64 rows are somebody else's."""
+    return rows.astype(matrix_dtype(dtype), copy=rows.dtype != np.float32)
 
 
 def matrix_dtype(dtype: torch.dtype) -> type[np.float32 | np.float64]:
@@ -181,8 +207,7 @@ def batch(
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return ``(args, kwargs)`` of tensors: ids int64, dense values and matrices float32 (float64 for such a model)."""
     if inputs == "matrix":
-        # Always a copy: a model may write to its input.
-        matrix = rows.astype(matrix_dtype(dtype))
+        matrix = own_matrix(rows, dtype)
         return (torch.from_numpy(matrix).to(device),), {}
     args, kwargs = arguments(rows, schema, inputs)
     # A callable chooses its own dtypes; it may return arrays or tensors.
