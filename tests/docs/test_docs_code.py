@@ -35,7 +35,9 @@ ELSEWHERE = {
     ("docs/plugins/testing.md", "", ""): "tests/test_docs.py",
     ("docs/plugins/tutorial.md", "python", "@hookimpl"): "tests/test_docs.py",
     ("docs/report.md", "python", ""): "tests/report/test_report_docs.py",
-    ("docs/tutorial.md", "", ""): "tests/adapters/tensorflow/test_deepctr_tutorial.py",
+    ("docs/detectors.md", "python", ""): "tests/detection/test_detectors_page.py",
+    ("docs/plugins/detectors.md", "", ""): "tests/plugins/test_detectors_guide.py",
+    ("docs/tutorial.md", "python", ""): "tests/adapters/tensorflow/test_deepctr_tutorial.py",
     ("README.md", "python", "from deepctr_torch"): "tests/benchmarks/test_tables.py",
 }
 """Page, kind and text of blocks, where "" is any, to the test that runs them, or keeps them equal to code it runs."""
