@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from nid_plugins.comparison import CalibrationBin, Measure, ModelComparison
 from nid_plugins.errors import FrameError, SettingError
-from nid_plugins.frames import numeric_column, read_label
+from nid_plugins.frames import columns_of, numeric_column, read_label
 from nid_plugins.metrics import row_losses, sigmoid
 from nid_plugins.scores import Output, as_logits
 
@@ -28,6 +28,8 @@ Floats = npt.NDArray[np.float64]
 
 BINS = 10
 """Bins of a model's predictions, of as many rows each as ties allow."""
+SMALL = 1e-50
+"""Least weight of a row in means: with less, the entropy's square could be 0."""
 FEW = 50
 """Clicks, other rows or units below which an interval is rough."""
 
@@ -140,11 +142,9 @@ def _weights(weights: Any, kept: float | None, clicked: Floats) -> Floats:
         return _mean_one(
             np.where(clicked == 1, 1.0, 1.0 / kept) if kept is not None else np.ones_like(clicked)
         )
-    array = np.asarray(weights)
+    array = columns_of({"weights": weights})["weights"]
     if array.shape != clicked.shape:
-        raise FrameError(
-            "wrong number of weights", received=f"shape {array.shape}", expected=f"({len(clicked)},)"
-        )
+        raise FrameError("wrong number of weights", received=f"{len(array):,}", expected=f"{len(clicked):,}")
     given = numeric_column("weights", array)
     bad = ~(np.isfinite(given) & (given > 0))
     if bad.any():
@@ -161,6 +161,12 @@ def _weights(weights: Any, kept: float | None, clicked: Floats) -> Floats:
 
 def _mean_one(weights: Floats) -> Floats:
     scaled: Floats = weights / weights.mean()
+    if scaled.min() < SMALL:
+        raise FrameError(
+            "weights differ too much",
+            received=f"the smallest is {scaled.min():.1g} of their mean",
+            expected=f"at least {SMALL:g} of it",
+        )
     return scaled
 
 
@@ -170,9 +176,9 @@ def _units(units: Any, n: int) -> tuple[npt.NDArray[np.intp] | None, int]:
         return None, n
     import pandas as pd
 
-    array = np.asarray(units)
-    if array.shape != (n,):
-        raise FrameError("wrong number of units", received=f"shape {array.shape}", expected=f"({n},)")
+    array = columns_of({"units": units})["units"]
+    if len(array) != n:
+        raise FrameError("wrong number of units", received=f"{len(array):,}", expected=f"{n:,}")
     codes, uniques = pd.factorize(array)
     if (codes < 0).any():
         raise FrameError(

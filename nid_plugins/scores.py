@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from nid_plugins.errors import FrameError, NidWarning, SettingError
-from nid_plugins.frames import numeric_column
+from nid_plugins.frames import columns_of, numeric_column
 
 Floats = npt.NDArray[np.float64]
 Output = Literal["auto", "logit", "probability"]
 
+HUGE = 1e100
+"""Size from which on a score is none: squares of losses, summed, would leave the numbers of a computer."""
 OUTPUTS = ("auto", "logit", "probability")
 
 
@@ -61,29 +63,20 @@ def as_logits(scores: Any, *, output: Output = "auto", what: str = "score", epsi
 
 
 def _finite(scores: Any, what: str) -> Floats:
-    if hasattr(scores, "detach"):  # a torch tensor, possibly with gradients or on another device
-        scores = scores.detach().cpu()
-    array = np.asarray(scores)
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim != 1:
-        raise FrameError(
-            "scores must be 1-D", field=what, received=f"shape {array.shape}", expected="shape (n,)"
-        )
-    if not len(array):
+    values = numeric_column(what, columns_of({what: scores})[what])
+    if not len(values):
         raise FrameError("no rows", field=what, received="0 rows", expected="at least one row")
-    values = numeric_column(what, array)
-    bad = ~np.isfinite(values)
+    bad = ~(np.abs(values) < HUGE)  # NaN is not either
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise FrameError(
-            "a score is not finite",
+            "a score is not finite, or huge",
             field=what,
             received=f"{values[row]} at row {row} ({int(bad.sum()):,} such rows)",
-            expected="finite numbers",
-            hint="Infinite logits are probabilities of exactly 0 or 1: clip them before the logit is taken"
-            if np.isinf(values[row])
-            else "Score every row, or drop those without a score",
+            expected=f"finite numbers below {HUGE:g}",
+            hint="Score every row, or drop those without a score"
+            if np.isnan(values[row])
+            else "Infinite logits are probabilities of exactly 0 or 1: clip them before the logit is taken",
         )
     return values
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
 import nid_plugins as nid
@@ -227,14 +230,19 @@ def test_few_clicks_are_told():
         ({"after": np.zeros(7)}, "received: 2,000 before and 7 after"),
         (
             {"after": np.r_[math.nan, np.zeros(1999)]},
-            "field 'after': a score is not finite; received: nan at row 0",
+            "field 'after': a score is not finite, or huge; received: nan at row 0",
         ),
         ({"before": np.r_[math.inf, np.zeros(1999)]}, "Infinite logits are probabilities of exactly 0 or 1"),
         ({"before": np.zeros((2000, 2))}, r"shape \(2000, 2\)"),
         ({"before": [], "after": [], "label": []}, "no rows"),
         ({"before": ["a"] * 2000}, "field 'before': not numeric"),
         ({"weights": np.zeros(2000)}, "weights must be positive"),
-        ({"weights": np.ones(3)}, "wrong number of weights"),
+        ({"weights": np.ones(3)}, "wrong number of weights; received: 3; expected: 2,000"),
+        ({"weights": np.ones((2000, 2))}, "field 'weights': a column must be 1-D"),
+        ({"weights": np.r_[1e-300, np.full(1999, 1e300)]}, "weights differ too much"),
+        ({"kept": 1e-300}, "weights differ too much"),
+        ({"before": np.r_[1e308, np.zeros(1999)]}, "not finite, or huge"),
+        ({"before": np.ma.masked_equal(np.r_[7.0, np.zeros(1999)], 7.0)}, "received: nan at row 0"),
         ({"units": [None] * 2000}, "a unit is missing"),
         ({"units": ["one"] * 2000}, "all rows are of one unit; received: one"),
         ({"units": [1, 2]}, "wrong number of units"),
@@ -276,3 +284,25 @@ def test_columns_of_a_frame_and_tensors_will_do():
         frame["click"], frame["before"], torch.tensor(after, requires_grad=True)[:, None], units=frame.index
     )
     assert values(found) == values(nid.compare(label, before, after))
+
+
+scores = st.one_of(
+    st.floats(-40, 40), st.floats(-1e99, 1e99), st.sampled_from([0.0, -0.0, 1.0, 745.0, -745.0])
+)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1), scores, scores, st.floats(1e-40, 1e40)), min_size=2, max_size=30)
+)
+def test_all_finite_scores_have_finite_measures(rows):
+    label, before, after, weights = map(np.array, zip(*rows, strict=True))
+    if len(set(label)) < 2 or (weights / weights.mean()).min() < 1e-50:
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        units = np.arange(len(rows)) // 2 if len(rows) > 2 else None
+        found = nid.compare(label, before, after, weights=weights, output="logit", units=units)
+    for one in found:
+        assert all(map(math.isfinite, (one.before, one.after, one.low, one.high))), one
+        assert one.low <= one.change <= one.high
+    assert nid.ModelComparison.from_dict(found.to_dict()) == found
