@@ -117,7 +117,7 @@ def compare(
             _calibration(clicked, logits[0], weight, unit, groups, z),
             _calibration(clicked, logits[1], weight, unit, groups, z),
         ),
-        notes=tuple(_notes(clicks, n, settings, measures)),
+        notes=tuple(_notes(clicks, n, settings, measures, same=bool((logits[0] == logits[1]).all()))),
         settings=settings,
     )
 
@@ -276,8 +276,14 @@ def _calibration(
     return tuple(bins)
 
 
-def _notes(clicks: int, rows: int, settings: dict[str, Any], measures: list[Measure]) -> list[str]:
+def _notes(
+    clicks: int, rows: int, settings: dict[str, Any], measures: list[Measure], *, same: bool
+) -> list[str]:
     notes = []
+    if same:
+        notes.append(
+            "All predictions are equal: a model with crosses predicts as the one without until it is trained on."
+        )
     units = settings["units"]
     for count, what in ((clicks, "clicks"), (rows - clicks, "rows without a click"), (units, "units")):
         if count is not None and count < FEW:

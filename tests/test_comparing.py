@@ -104,6 +104,7 @@ def test_a_model_is_no_better_than_itself():
     found = nid.compare(label, before, before)
     assert {(one.change, one.low, one.high) for one in found} == {(0.0, 0.0, 0.0)}
     assert found.verdict == "open"
+    assert found.notes[0].startswith("All predictions are equal: a model with crosses")
 
 
 def test_a_weight_is_a_number_of_rows():

@@ -48,6 +48,8 @@ def measured(comparison: ModelComparison) -> list[Block]:
     """Return the verdict and the measures."""
     title, tone = VERDICTS[comparison.verdict]
     loss = comparison["log_loss"]
+    if loss.low == loss.high == 0:
+        title = "Both models predict alike on these rows"
     sure = _sure(comparison)
     moved = "falls" if loss.change < 0 else "rises" if loss.change > 0 else "changes"
     line = (

@@ -57,6 +57,13 @@ def test_the_verdict_is_the_log_losses(change, title, tone, moved):
     assert cells[3][-1] == "-"
 
 
+def test_a_model_that_was_not_trained_on_is_said_to_predict_alike():
+    label = np.arange(200) % 2
+    notice, _ = nid.compare(label, np.arange(200.0), np.arange(200.0)).page().sections[0].blocks
+    assert notice.title == "Both models predict alike on these rows"
+    assert "until it is trained on" in notice.lines[1]
+
+
 def test_the_terminal_shows_the_measures_and_not_every_bin():
     out = io.StringIO()
     Console(file=out, width=80, highlight=False).print(made())
