@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "adapters"), str(HERE / "_ext")]
@@ -58,6 +59,7 @@ napoleon_use_rtype = False
 autosummary_generate = False
 autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True  # as they are written: os.environ, not what is in it
 always_use_bars_union = True
 typehints_document_rtype_none = False
 
@@ -93,6 +95,24 @@ def _own_words(app: Sphinx, what: str, name: str, obj: object, options: object, 
         lines[:0] = ["..", ""]  # an empty comment
 
 
+def _signature(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str, returned: str
+) -> tuple[str, str | None] | None:
+    """Leave out the types, which stand with the parameters, and show a default's value where it is a constant."""
+    from sphinx_autodoc_typehints import process_signature  # not before sphinx_click is imported
+
+    made = process_signature(app, what, name, obj, options, signature, returned)
+    if made is None:
+        return None
+    constants = vars(sys.modules.get(getattr(obj, "__module__", ""), sys))
+
+    def shown(match: re.Match[str]) -> str:
+        value = constants.get(match[1])
+        return f"={value!r}" if isinstance(value, str | int | float | tuple) else match[0]
+
+    return re.sub(r"=([A-Z][A-Z0-9_]+)\b", shown, made[0]), made[1]
+
+
 def _dashes(app: Sphinx, doctree: nodes.document) -> None:
     """Set the dashes between a parameter and its description, which is otherwise left to smart quotes."""
     del app
@@ -104,4 +124,5 @@ def _dashes(app: Sphinx, doctree: nodes.document) -> None:
 def setup(app: Sphinx) -> None:
     """Register with Sphinx."""
     app.connect("autodoc-process-docstring", _own_words, priority=400)  # before Napoleon
+    app.connect("autodoc-process-signature", _signature, priority=400)  # before that of the types
     app.connect("doctree-read", _dashes)

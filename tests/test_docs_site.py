@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import html
 import importlib
 import json
 import os
@@ -190,6 +191,14 @@ def test_nothing_is_loaded_from_elsewhere(site):
         text = style.read_text("utf-8")
         loaded = re.findall(r"""(?:url\(|@import)\s*["']?([^"')\s;]+)""", text)
         assert not [target for target in loaded if re.match(r"https?:|//", target)], style.name
+
+
+def test_nothing_of_the_machine_is_on_it(site):
+    told = {str(ROOT), str(Path.home()), sys.prefix, os.environ["PATH"]} - {"/"}
+    for name, page in site.pages.items():
+        text = html.unescape(page.read_text("utf-8"))
+        assert not [word for word in told if word in text], name
+        assert "object at 0x" not in text, name
 
 
 def test_every_public_name_is_in_the_reference(site):
