@@ -195,12 +195,13 @@ def _units(units: Any, n: int) -> tuple[npt.NDArray[np.intp] | None, int]:
 def _measured(clicked: Floats, logits: Floats, weight: Floats) -> dict[str, tuple[float, Floats]]:
     """Return every measure of one model, and the influence of each row on it, shape (n,)."""
     n = len(clicked)
-    ctr = float(weight @ clicked) / n
+    # The other rows' share is summed by itself: 1 less the CTR would lose it where they weigh next to nothing.
+    ctr, rest = float(weight @ clicked) / n, float(weight @ (1 - clicked)) / n
     losses = row_losses(clicked, logits)
     loss = float(weight @ losses) / n
     # RIG is 1 - loss / entropy of the rows' own CTR, which is itself estimated from them.
-    entropy = -ctr * math.log(ctr) - (1 - ctr) * math.log1p(-ctr)
-    slope = math.log1p(-ctr) - math.log(ctr)  # of the entropy by the CTR
+    entropy = -ctr * math.log(ctr) - rest * math.log(rest)
+    slope = math.log(rest) - math.log(ctr)  # of the entropy by the CTR
     of_rig = -(losses - loss) / entropy + loss * slope / entropy**2 * (clicked - ctr)
     predicted = sigmoid(logits)
     ratio = float(weight @ predicted) / n / ctr

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
@@ -292,6 +292,7 @@ scores = st.one_of(
 )
 
 
+@example([(0, 0.0, 0.0, 1e-7), (1, 0.0, 0.0, 1e9)])
 @given(
     st.lists(st.tuples(st.integers(0, 1), scores, scores, st.floats(1e-40, 1e40)), min_size=2, max_size=30)
 )
