@@ -132,6 +132,11 @@ def main() -> None:
         os.chdir(folder)
         Path("printed.json").write_text(json.dumps(result()), encoding="utf-8")
         return
+    # The same picture is the same file.
+    import matplotlib as mpl
+
+    mpl.rcParams["svg.hashsalt"] = "tutorial"
+    os.environ["SOURCE_DATE_EPOCH"] = "0"
     here = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)

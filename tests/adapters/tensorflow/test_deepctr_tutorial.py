@@ -57,13 +57,15 @@ def test_every_output_is_shown(printed):
     assert set(printed) == set(SHOWN) == {step.name for step in tutorial.steps() if step.name}
 
 
-@pytest.mark.parametrize("name", ["data", "encode", "wrap", "inject", "compare", "export", "serve"])
+@pytest.mark.parametrize("name", ["data", "encode", "train", "wrap", "inject", "compare", "export", "serve"])
 def test_what_is_shown_is_what_is_printed(name, printed):
     words, numbers = parted(SHOWN[name])
     own_words, own_numbers = parted(printed[name])
     assert own_words == words
-    # Other processors round otherwise, and a training carries that on.
-    np.testing.assert_allclose(own_numbers, numbers, rtol=0, atol=2 if name == "compare" else 0.1)
+    # Other processors round otherwise, and a training carries that on, to another best epoch too.
+    start = {"train": 1, "compare": 1}.get(name, 0)
+    np.testing.assert_allclose(own_numbers[:start], numbers[:start], rtol=0, atol=3)
+    np.testing.assert_allclose(own_numbers[start:], numbers[start:], rtol=0, atol=0.05)
 
 
 def rows_of(text):
@@ -115,9 +117,11 @@ def test_what_the_page_says_of_the_screening_is_so(printed):
 
 
 def test_the_crosses_pay(printed):
-    auc, log_loss = (parted(line)[1] for line in printed["compare"].splitlines()[1:])
-    assert auc[2] > 0.02
-    assert log_loss[2] < -0.01
+    found = {line.split()[0]: parted(line) for line in printed["compare"].splitlines()[2:]}
+    for name, least in (("auc", 0.02), ("log_loss", 0.01)):
+        words, numbers = found[name]
+        assert words[-1] == "better"
+        assert abs(numbers[2]) > least
 
 
 def test_it_is_served_without_keras_deepctr_and_ours(printed, folder):
