@@ -123,6 +123,8 @@ def test_it_reads_well(visit, width, scheme):
         assert wide == inner <= width
         table = window.find_element("css selector", "#section-1 table")
         assert table.find_element("tag name", "caption").text == "Before and after, on the same rows"
+        captions = "return Array.from(document.querySelectorAll('caption'), one => one.getBoundingClientRect().right)"
+        assert max(window.execute_script(captions)) <= inner
         scopes = "return Array.from(arguments[0].querySelectorAll('th'), one => one.getAttribute('scope'))"
         assert window.execute_script(scopes, table) == ["col"] * 6 + ["row"] * 4
         assert min(window.execute_script(CONTRASTS)) >= 4.5
