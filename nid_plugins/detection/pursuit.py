@@ -1,0 +1,266 @@
+"""Orthogonal forward selection of candidate sets for several instances side by side.
+
+The rows masks make are touched once, for the Gram matrix of an instance's candidates; from there on a candidate costs
+O(candidates) to take and O(held-out rows) to look at. Instances move on together, one look each a round: what an
+instance needs is so little that starting a NumPy operation would cost as much as the operation, and would keep
+other threads from the interpreter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nid_plugins.turns import Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from nid_plugins.detection.detector import Members
+    from nid_plugins.detection.masks import Floats, MaskDesign
+
+CACHE = 4000
+"""Sets whose main effects are kept for the next instances."""
+
+TINY = 1e-300
+"""What a candidate out of play does not explain."""
+
+
+@dataclass(slots=True)
+class Candidates:
+    """The candidates of one instance as columns less their main effects.
+
+    Args:
+        gram: Products of the columns with each other on the training rows, shape (C, C).
+        inner: Products with the residual there, shape (C,).
+        valid: The columns on the validation rows, shape (C, H), float32.
+        test: The columns on the test rows, shape (C, H), float32.
+    """
+
+    gram: Floats
+    inner: Floats
+    valid: npt.NDArray[np.float32]
+    test: npt.NDArray[np.float32]
+
+
+class Columns:
+    """Makes :class:`Candidates`. What main effects explain of a set is remembered; threads may ask at once.
+
+    Products of coded fields are powers of two with a sign, and so exact in float32, like the sums of them; residuals have
+    no main effects on the training rows. So the products need not be freed of theirs there: the Gram matrix is.
+
+    Args:
+        design: The random masks.
+    """
+
+    def __init__(self, design: MaskDesign) -> None:
+        self.design = design
+        self._coded = np.ascontiguousarray(design.coded.T, dtype=np.float32)
+        constant = np.ones((1, 2 * design.held_out), dtype=np.float32)
+        self._held = np.vstack([constant, self._coded[:, design.train.stop :]])
+        self._effects: dict[Members, tuple[Floats, Floats]] = {}
+        self._turn = Turn()
+
+    def __len__(self) -> int:
+        """Return of how many sets the main effects are remembered."""
+        return len(self._effects)
+
+    def candidates(self, sets: list[Members], residual: Floats) -> Candidates:
+        """Return the columns of some sets for an instance.
+
+        Args:
+            sets: The sets.
+            residual: The instance's logits less their main effects, shape (M,).
+        """
+        design = self.design
+        products = self._products(sets)
+        train = products[:, design.train]
+        shared, main = self._main(sets, train)
+        gram = (train @ train.T).astype(np.float64)
+        gram -= shared @ shared.T
+        inner = (train @ residual[design.train].astype(np.float32)).astype(np.float64)
+        held = products[:, design.train.stop :]
+        held -= main.astype(np.float32) @ self._held
+        return Candidates(gram, inner, held[:, : design.held_out], held[:, design.held_out :])
+
+    def _products(self, sets: list[Members]) -> npt.NDArray[np.float32]:
+        coded = self._coded
+        products = np.empty((len(sets), coded.shape[1]), dtype=np.float32)
+        for k, (first, second, *more) in enumerate(sets):
+            np.multiply(coded[first], coded[second], out=products[k])
+            for position in more:
+                products[k] *= coded[position]
+        return products
+
+    def _main(self, sets: list[Members], train: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:
+        """Return what main effects explain of sets: in terms of their orthonormal basis, and as coefficients."""
+        design = self.design
+        with self._turn:
+            if len(self._effects) > CACHE:
+                self._effects.clear()
+            known = [members in self._effects for members in sets]
+            missing = [k for k, there in enumerate(known) if not there]
+            if missing:
+                # Exact sums, whichever sets happen to be missing; then one by one, for the last bits to be the same too.
+                sums = np.empty((len(missing), design.masks.shape[1] + 1))
+                sums[:, 0] = train[missing].sum(axis=1)
+                sums[:, 1:] = train[missing] @ self._coded[:, design.train].T
+                for k, row in zip(missing, sums, strict=True):
+                    shared = row @ design.main_weights
+                    self._effects[sets[k]] = shared, design.main_weights @ shared
+            effects = [self._effects[members] for members in sets]
+        return np.array([shared for shared, _ in effects]), np.array([main for _, main in effects])
+
+
+@dataclass(slots=True)
+class Taken:
+    """What an instance takes.
+
+    Args:
+        order: Candidates taken, in that order.
+        gains: What each took from the mean squared error of the validation rows.
+        test: What they leave of the residual on the test rows, shape (H,).
+    """
+
+    order: list[int]
+    gains: list[float]
+    test: Floats
+
+
+class Pursuit:
+    """Takes candidates of a batch of instances, level by level.
+
+    Args:
+        candidates: Those of each instance.
+        levels: For each instance, the level of each candidate: lower ones are settled first.
+        residuals: Logits less their main effects, shape (B, M).
+        design: The random masks.
+        least: For each instance, the least gain in mean squared error, shape (B,).
+        sigmas: How many standard errors (over the validation rows) the gain must be above zero.
+    """
+
+    def __init__(
+        self,
+        candidates: Sequence[Candidates],
+        levels: Sequence[Sequence[int]],
+        residuals: Floats,
+        design: MaskDesign,
+        least: Floats,
+        sigmas: float,
+    ) -> None:
+        batch, most, held = len(candidates), max(len(c.inner) for c in candidates), design.held_out
+        self.batch, self.rows, self.held, self.least, self.sigmas = (
+            batch,
+            design.train.stop,
+            held,
+            least,
+            sigmas,
+        )
+        # One row a candidate: its products with all candidates and with the residual. Taking a candidate is then one update
+        # of one small array, which frees the others of what they have in common with it.
+        self.table = np.zeros((batch, most, most + 1))
+        self.level = np.zeros((batch, most), dtype=np.intp)
+        self.valid, self.test = (np.zeros((batch, most, held), dtype=np.float32) for _ in range(2))
+        for b, (own, level) in enumerate(zip(candidates, levels, strict=True)):
+            count = len(level)
+            self.table[b, :count, :count], self.table[b, :count, -1] = own.gram, own.inner
+            self.valid[b, :count], self.test[b, :count], self.level[b, :count] = own.valid, own.test, level
+        self.norms = np.diagonal(self.table, axis1=1, axis2=2).copy()
+        self.floor = np.maximum(1e-4 * self.norms.max(axis=1), TINY)[:, None]
+        self.twice_left = 2.0 * residuals[:, design.valid]
+        self.test_left = residuals[:, design.test].copy()
+        # What each candidate had in common with those taken, and these, freed of each other, on the validation rows.
+        self.shares = np.zeros((batch, most, most))
+        self.taken = np.zeros((batch, most, held))
+        self.factors = np.zeros((batch, most))
+        self.orders: list[list[int]] = [[] for _ in range(batch)]
+        self.gains: list[list[float]] = [[] for _ in range(batch)]
+
+    def run(self) -> list[Taken]:
+        """Return what each instance takes."""
+        ahead = [sorted(set(level[level > 0].tolist()), reverse=True) for level in self.level]
+        instances = np.arange(self.batch)
+        alive = np.zeros_like(self.level, dtype=bool)
+        going = np.ones(self.batch, dtype=bool)
+        ones = np.ones(self.held)
+        enough = np.maximum(self.least / 2, TINY) * self.rows
+        while True:
+            inner = self.table[:, :, -1]
+            explained = np.where(alive & (self.norms > self.floor), inner * inner, 0.0)
+            explained /= np.maximum(self.norms, self.floor)
+            best = explained.argmax(axis=1)
+            # Those left explain even less; half, since the rows differ.
+            settled = explained[instances, best] < enough
+            for b in np.flatnonzero(settled & going).tolist():
+                alive[b] = self.level[b] == ahead[b].pop() if ahead[b] else False
+                going[b] = alive[b].any()
+            if not going.any():
+                break
+            looking = going & ~settled
+            if not looking.any():
+                continue
+            alive[instances[looking], best[looking]] = False
+            factors = inner[instances, best] / np.maximum(self.norms[instances, best], self.floor[:, 0])
+            column = self._freed(best)
+            step = factors[:, None] * column
+            # r^2 - (r - s)^2 on the validation rows
+            better = step * (self.twice_left - step)
+            gains = (better @ ones) / self.held
+            spread = np.einsum("bh,bh->b", better, better) / self.held - gains * gains
+            good = looking & (gains >= self.least)
+            good &= gains > self.sigmas * np.sqrt(np.maximum(spread, 0.0) / self.held)
+            if good.any():
+                self._take(np.flatnonzero(good), best, column, step, factors, gains)
+        return self._ends()
+
+    def _freed(self, best: npt.NDArray[np.intp]) -> Floats:
+        """Return a candidate of each instance on the validation rows, freed of those taken, shape (B, H)."""
+        instances = np.arange(self.batch)
+        column = self.valid[instances, best].astype(np.float64)
+        most = max(map(len, self.orders))
+        if most:
+            shares = self.shares[instances, best, None, :most]
+            column -= np.matmul(shares, self.taken[:, :most])[:, 0]
+        return column
+
+    def _take(
+        self,
+        who: npt.NDArray[np.intp],
+        best: npt.NDArray[np.intp],
+        column: Floats,
+        step: Floats,
+        factors: Floats,
+        gains: Floats,
+    ) -> None:
+        which = best[who]
+        place = np.array([len(self.orders[b]) for b in who.tolist()])
+        self.twice_left[who] -= 2.0 * step[who]
+        self.taken[who, place], self.factors[who, place] = column[who], factors[who]
+        table = self.table[who]
+        at = np.arange(len(who))
+        share = table[at, :, which] / self.norms[who, which][:, None]
+        share[at, which] = 1.0  # the taken column itself becomes zero, out of play
+        self.shares[who, :, place] = share
+        table -= share[:, :, None] * table[at, which][:, None, :]
+        self.table[who] = table
+        self.norms[who] = np.diagonal(table, axis1=1, axis2=2)
+        for b, k, gain in zip(who.tolist(), which.tolist(), gains[who].tolist(), strict=True):
+            self.orders[b].append(k)
+            self.gains[b].append(gain)
+
+    def _ends(self) -> list[Taken]:
+        # The taken columns on the test rows, freed of each other: row by row what those before it leave.
+        found = []
+        for b, order in enumerate(self.orders):
+            left = self.test_left[b]
+            if order:
+                count = len(order)
+                system = np.eye(count) + np.tril(self.shares[b][order, :count], -1)
+                weights = np.linalg.solve(system.T, self.factors[b, :count])
+                left = left - weights @ self.test[b, order].astype(np.float64)
+            found.append(Taken(order, self.gains[b], left))
+        return found
