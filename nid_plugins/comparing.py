@@ -70,7 +70,8 @@ def compare(
         FrameError: Lengths differ, all labels are equal, a score is not finite, or scores are not what ``output`` says.
         SettingError: An option is out of its domain.
     """
-    _check(confidence, kept, weights, names)
+    names = _two_names(names)
+    _check(confidence, kept, weights)
     logits = [
         as_logits(s, output=output, what=n, epsilon=epsilon)
         for s, n in ((before, "before"), (after, "after"))
@@ -112,7 +113,7 @@ def compare(
         clicks=clicks,
         ctr=float(weight @ clicked / weight.sum()),
         confidence=float(confidence),
-        names=(str(names[0]), str(names[1])),
+        names=names,
         calibration=(
             _calibration(clicked, logits[0], weight, unit, groups, z),
             _calibration(clicked, logits[1], weight, unit, groups, z),
@@ -122,7 +123,14 @@ def compare(
     )
 
 
-def _check(confidence: object, kept: object, weights: object, names: Sequence[str]) -> None:
+def _two_names(names: Any) -> tuple[str, str]:
+    found = list(names) if isinstance(names, list | tuple) else []
+    if len(found) != 2:
+        raise SettingError("not the names of two models", received=repr(names), expected="two names")
+    return str(found[0]), str(found[1])
+
+
+def _check(confidence: object, kept: object, weights: object) -> None:
     if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0 < confidence < 1:
         raise SettingError(
             "confidence out of range", received=repr(confidence), expected="0 < confidence < 1"
@@ -132,16 +140,13 @@ def _check(confidence: object, kept: object, weights: object, names: Sequence[st
             raise SettingError("kept is no share", received=repr(kept), expected="0 < kept <= 1")
         if weights is not None:
             raise SettingError("both weights and kept", hint="Give one: kept makes weights")
-    if isinstance(names, str) or len(names) != 2:
-        raise SettingError("not the names of two models", received=repr(names), expected="two names")
 
 
 def _weights(weights: Any, kept: float | None, clicked: Floats) -> Floats:
     """Return weights of mean 1."""
     if weights is None:
-        return _mean_one(
-            np.where(clicked == 1, 1.0, 1.0 / kept) if kept is not None else np.ones_like(clicked)
-        )
+        # Clicks by the share instead of the other rows by its inverse, which a tiny one has not.
+        return _mean_one(np.ones_like(clicked) if kept is None else np.where(clicked == 1, kept, 1.0))
     array = columns_of({"weights": weights})["weights"]
     if array.shape != clicked.shape:
         raise FrameError("wrong number of weights", received=f"{len(array):,}", expected=f"{len(clicked):,}")
@@ -179,7 +184,12 @@ def _units(units: Any, n: int) -> tuple[npt.NDArray[np.intp] | None, int]:
     array = columns_of({"units": units})["units"]
     if len(array) != n:
         raise FrameError("wrong number of units", received=f"{len(array):,}", expected=f"{n:,}")
-    codes, uniques = pd.factorize(array)
+    try:
+        codes, uniques = pd.factorize(array)
+    except TypeError as error:
+        raise FrameError(
+            "units cannot be told apart", received=str(error), expected="numbers, text, or another id a row"
+        ) from error
     if (codes < 0).any():
         raise FrameError(
             "a unit is missing",
@@ -236,7 +246,7 @@ def _error(influence: Floats, unit: npt.NDArray[np.intp] | None, groups: int) ->
 def _quantile(confidence: float) -> float:
     from scipy.special import ndtri
 
-    return float(ndtri(0.5 + confidence / 2))
+    return -float(ndtri((1 - confidence) / 2))  # near 0, where numbers are dense: near 1 it may be infinite
 
 
 def _calibration(

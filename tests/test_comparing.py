@@ -270,11 +270,27 @@ def test_rows_that_do_not_allow_it_are_refused(changes, message):
         {"epsilon": 0.7},
         {"names": "ab"},
         {"names": ("a",)},
+        {"names": None},
+        {"names": {"a", "b"}},
     ],
 )
 def test_settings_out_of_their_domain_are_refused(wrong):
     with pytest.raises(SettingError):
         nid.compare(*drawn(n=100), **wrong)
+
+
+def test_units_that_are_no_ids_are_refused():
+    label, before, after = drawn(n=100)
+    with pytest.raises(FrameError, match="units cannot be told apart"):
+        nid.compare(label, before, after, units=pd.Series([{}] * 100))
+
+
+def test_settings_at_the_end_of_their_domain_have_finite_measures_or_are_refused():
+    sample = drawn(n=100)
+    for one in nid.compare(*sample, confidence=math.nextafter(1.0, 0.0)):
+        assert all(map(math.isfinite, (one.low, one.high)))
+    with pytest.raises(FrameError, match="differ too much"):
+        nid.compare(*sample, kept=1e-320)
 
 
 def test_columns_of_a_frame_and_tensors_will_do():
