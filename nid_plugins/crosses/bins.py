@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nid_plugins.crosses.scratch import Scratch
 from nid_plugins.errors import NidWarning, SettingError
 
 _STEPS = 3
@@ -108,18 +109,31 @@ class FastBins:
         crowded = number > _STEPS
         self._crowded = crowded[order] if crowded.any() else None
 
-    def codes(self, values: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.int32]:
-        """Return member ids plus 1, 0 for a missing value, shape (n,)."""
+    def codes(
+        self,
+        values: npt.NDArray[np.floating[Any]],
+        scratch: Scratch | None = None,
+        codes: npt.NDArray[np.int32] | None = None,
+    ) -> npt.NDArray[np.int32]:
+        """Return member ids plus 1, 0 for a missing value, shape (n,), in an array of the scratch or the one given."""
+        scratch, n = scratch or Scratch(), len(values)
+        rounded, edges = scratch("rounded", n, np.float32), scratch("edges", n, np.float32)
+        bits, leading = scratch("bits", n, np.uint32), scratch("leading", n, np.intp)
+        above = scratch("above", n, np.bool_)
+        codes = scratch("codes", n, np.int32) if codes is None else codes
         with np.errstate(over="ignore"):
-            rounded = values.astype(np.float32, copy=False) + np.float32(0)  # + 0 turns -0.0 into 0.0
-        leading = (rounded.view(np.uint32) >> np.uint32(16)).astype(np.intp)
-        codes: npt.NDArray[np.int32] = np.take(self._below, leading, mode="wrap")
+            np.copyto(rounded, values, casting="same_kind")
+        np.add(rounded, np.float32(0), out=rounded)  # turns -0.0 into 0.0
+        np.right_shift(rounded.view(np.uint32), np.uint32(16), out=bits)
+        np.copyto(leading, bits, casting="unsafe")
+        np.take(self._below, leading, mode="wrap", out=codes)
         for edge in self._steps:
-            codes += rounded >= np.take(edge, leading, mode="wrap")
+            np.take(edge, leading, mode="wrap", out=edges)
+            codes += np.greater_equal(rounded, edges, out=above)
         if self._crowded is not None:
             crowded = np.flatnonzero(np.take(self._crowded, leading, mode="wrap"))
             codes[crowded] = np.searchsorted(self._edges, rounded[crowded], side="right") + 1
-        missing = np.isnan(rounded)
+        missing = np.isnan(rounded, out=above)
         if missing.any():
             codes[missing] = 0
         return codes

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nid_plugins.crosses.keys import INVALID, Int64Array, sparse_ids
+from nid_plugins.crosses.scratch import Scratch
 from nid_plugins.errors import FrameError
 from nid_plugins.frames import check_matrix, numeric_column
 from nid_plugins.schema import DenseField, FeatureSchema, SparseField
@@ -42,7 +43,12 @@ class BatchColumns:
         known_only: Whether an id out of range is an error (in training rows), or no id.
         bins: Bins of dense fields, for :meth:`ids`.
         members: Codes of fields, for :meth:`codes`.
-        check: Whether to check values at all. If not, what has no meaning has no id.
+        check: Whether to check values. If not, integers are known ids in training rows, and elsewhere what has no
+            meaning has no id.
+        scratch: Where codes are kept, so that those of a batch are there until the next one's are asked for.
+
+    Attributes:
+        scratch: As given, or one of its own.
     """
 
     def __init__(
@@ -54,6 +60,7 @@ class BatchColumns:
         bins: Mapping[str, FastBins] | None = None,
         members: Mapping[str, MemberCodes] | None = None,
         check: bool = True,
+        scratch: Scratch | None = None,
     ) -> None:
         self._batch = batch
         self._schema = schema
@@ -61,6 +68,7 @@ class BatchColumns:
         self._bins = bins or {}
         self._members = members or {}
         self._checks = check
+        self.scratch = scratch or Scratch()
         self._ids: dict[str, Int64Array] = {}
         self._codes: dict[str, Integers] = {}
 
@@ -85,10 +93,11 @@ class BatchColumns:
         """Return the codes of a member, shape (n,), 0 where it is rare or missing; see :meth:`ids`."""
         if name not in self._codes:
             field = self._schema[name]
+            out = self.scratch(f"codes of {name}", len(self), np.int32)
             self._codes[name] = (
-                self._bins[name].codes(self.values(name))
+                self._bins[name].codes(self.values(name), self.scratch, out)
                 if isinstance(field, DenseField)
-                else self._members[name].codes(self._sparse(field))
+                else self._members[name].codes(self._sparse(field), out, self.scratch)
             )
         return self._codes[name]
 
@@ -109,7 +118,10 @@ class BatchColumns:
     def _sparse(self, field: SparseField) -> Integers:
         array = self._batch.column(field.name)
         if array.dtype.kind in "iu" and len(array):
-            if int(array.min()) >= 0 and int(array.max()) < field.cardinality:
+            fits = self._known_only and not self._checks
+            # As if without a sign: what is below 0 is above all that the type holds with one.
+            limit = min(field.cardinality, int(np.iinfo(array.dtype).max) + 1)
+            if fits or int(array.view(f"u{array.dtype.itemsize}").max()) < limit:
                 return array.astype(np.int64) if array.dtype == np.uint64 else array
             if not self._known_only:
                 known = (array >= 0) & (array < field.cardinality)

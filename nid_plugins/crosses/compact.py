@@ -14,12 +14,13 @@ import numpy.typing as npt
 
 from nid_plugins.crosses.keys import EXACT_LIMIT, Int64Array, cross_keys, is_exact
 from nid_plugins.crosses.perfect_hash import displace, table_sizes
+from nid_plugins.crosses.scratch import Scratch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-TABLE_BYTES = 2**26
-"""Most memory for arrays of all keys, of the smallest key spaces; the others are hashed."""
+TABLE_BYTES = 2**27
+"""Most memory for arrays of all ids of fields, and as much for those of all keys of crosses; other ones are hashed."""
 
 _NARROW = 2**31 - 1
 _BLOCK = 2**15  # keys hashed at a time: what is in between stays in cache
@@ -27,15 +28,25 @@ _BLOCK = 2**15  # keys hashed at a time: what is in between stays in cache
 Integers = npt.NDArray[np.integer[Any]]
 
 
-def with_tables(spaces: Mapping[Any, int], memory: int) -> set[Any]:
-    """Return which key spaces have a table, of four bytes a key: the smallest ones, as many as memory holds."""
+def with_tables(spaces: Mapping[Any, tuple[int, int]], memory: int) -> set[Any]:
+    """Return which key spaces have a table, the smallest ones, as many as memory holds.
+
+    Args:
+        spaces: Number of keys in each, and of those that have a number.
+        memory: Bytes.
+    """
     chosen, left = set(), memory
-    for name, space in sorted(spaces.items(), key=lambda one: one[1]):
-        left -= 4 * space
+    sizes = {name: space * np.dtype(_width(keys)).itemsize for name, (space, keys) in spaces.items()}
+    for name, size in sorted(sizes.items(), key=lambda one: one[1]):
+        left -= size
         if left < 0:
             break
         chosen.add(name)
     return chosen
+
+
+def _width(keys: int) -> type[np.uint16 | np.int32]:
+    return np.uint16 if keys < 2**16 else np.int32
 
 
 class KeyNumbers:
@@ -48,10 +59,10 @@ class KeyNumbers:
     """
 
     def __init__(self, keys: Int64Array, space: int | None = None) -> None:
-        self._table: npt.NDArray[np.int32] | None = None
+        self._table: Integers | None = None
         if space is not None:
-            self._table = np.zeros(space + 1, dtype=np.int32)  # the last is that of -1
-            self._table[keys] = np.arange(1, len(keys) + 1, dtype=np.int32)
+            self._table = np.zeros(space + 1, dtype=_width(len(keys)))  # the last is that of -1
+            self._table[keys] = np.arange(1, len(keys) + 1, dtype=self._table.dtype)
             return
         rng = np.random.default_rng(len(keys))
         buckets, slots = table_sizes(len(keys))
@@ -73,13 +84,19 @@ class KeyNumbers:
         word ^= word >> np.uint64(32)
         return bucket, (word & self._slot_mask).view(np.int64)
 
-    def __call__(self, keys: Integers, out: npt.NDArray[np.int32] | None = None) -> npt.NDArray[np.int32]:
+    def __call__(
+        self, keys: Integers, out: npt.NDArray[np.int32] | None = None, scratch: Scratch | None = None
+    ) -> npt.NDArray[np.int32]:
         """Return the numbers of keys, int32, shape (n,), in ``out`` where it is given."""
         if out is None:
             out = np.empty(len(keys), dtype=np.int32)
         if self._table is not None:
             # "wrap" takes -1 for the last, and is the mode that looks at no key twice.
-            return np.take(self._table, keys, mode="wrap", out=out)
+            if self._table.dtype == np.int32:
+                return np.take(self._table, keys, mode="wrap", out=out)
+            short = (scratch or Scratch())("short", len(keys), self._table.dtype)
+            np.copyto(out, np.take(self._table, keys, mode="wrap", out=short))
+            return out
         for start in range(0, len(keys), _BLOCK):
             self._hashed(
                 keys[start : start + _BLOCK].astype(np.int64, copy=False), out[start : start + _BLOCK]
@@ -107,12 +124,17 @@ class MemberCodes:
         self._numbers = None if ids is None else KeyNumbers(ids, size if table else None)
         self.base = (size if ids is None else len(ids)) + 1
 
-    def codes(self, ids: Integers) -> Integers:
-        """Return the codes of ids, of which :data:`~nid_plugins.crosses.keys.INVALID` may be one; int32 where it holds them."""
+    def codes(
+        self, ids: Integers, out: npt.NDArray[np.int32] | None = None, scratch: Scratch | None = None
+    ) -> Integers:
+        """Return the codes of ids, of which :data:`~nid_plugins.crosses.keys.INVALID` may be one.
+
+        They are int32 where it holds them; those that are looked up are in ``out`` where it is given.
+        """
         if self._numbers is None:
             codes: Integers = ids + np.int64(1)
             return codes.astype(np.int32) if self.base <= _NARROW else codes
-        return self._numbers(ids)
+        return self._numbers(ids, out, scratch)
 
     def ids(self, codes: Integers) -> Int64Array:
         """Return the ids of codes from 1."""
@@ -142,18 +164,20 @@ class CrossCode:
         self.radix = self.space <= EXACT_LIMIT
         self._kind: type[np.integer[Any]] = np.int32 if self.space <= _NARROW else np.int64
 
-    def numbers(self, codes: Sequence[Integers]) -> Integers:
+    def numbers(self, codes: Sequence[Integers], scratch: Scratch | None = None) -> Integers:
         """Return the number of each row's combination, shape (n,), of rows whose codes have no 0 unless it is a radix.
 
-        They are int32 where it holds all of them, else int64.
+        They are int32 where it holds all of them, else int64; in an array of the scratch where it is given.
         """
         if not self.radix:
             ids = [member.ids(own) for member, own in zip(self._members, codes, strict=True)]
             return cross_keys(ids, self._sizes)[0]
-        number = codes[0].astype(self._kind, copy=False)
+        first = codes[0].astype(self._kind, copy=False)
+        number = (scratch or Scratch())("numbers", len(first), self._kind)
         for own, base in zip(codes[1:], self._bases[1:], strict=True):
-            number = number * self._kind(base)
+            np.multiply(first, self._kind(base), out=number)
             number += own
+            first = number
         return number
 
     def keys(self, numbers: Int64Array) -> Int64Array:

@@ -13,6 +13,7 @@ from nid_plugins.crosses.compact import TABLE_BYTES, CrossCode, Integers, KeyNum
 from nid_plugins.crosses.frame_source import BLOCK
 from nid_plugins.crosses.keys import Int64Array, cross_keys
 from nid_plugins.crosses.lookup import members_of
+from nid_plugins.crosses.scratch import Scratch
 from nid_plugins.crosses.threads import in_threads, threads_for
 
 Int32Array = npt.NDArray[np.int32]
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 class Columns(Protocol):
     """Rows whose member ids and codes can be asked for by field."""
+
+    @property
+    def scratch(self) -> Scratch:
+        """Arrays for what is worked out of them."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -71,11 +76,10 @@ class CompiledCrosses:
             for cross in crosses.crosses
             for name, size in zip(cross.fields, cross.sizes, strict=True)
         }
-        tables = with_tables(sizes, memory)
+        used = {name: ids for name, ids in used_ids(crosses).items() if name not in crosses.edges}
+        tables = with_tables({name: (sizes[name], len(ids)) for name, ids in used.items()}, memory)
         self.members = {
-            name: MemberCodes(sizes[name], ids, table=name in tables)
-            for name, ids in used_ids(crosses).items()
-            if name not in crosses.edges
+            name: MemberCodes(sizes[name], ids, table=name in tables) for name, ids in used.items()
         }
         # All bins of a dense field have codes: there are few, and values are told apart anyhow.
         self.members |= {name: MemberCodes(sizes[name]) for name in crosses.edges}
@@ -86,7 +90,12 @@ class CompiledCrosses:
             for cross in crosses.crosses
         ]
         tables = with_tables(
-            {k: code.space for k, code in enumerate(codes) if code is not None and code.radix}, memory
+            {
+                k: (code.space, crosses.crosses[k].vocabulary)
+                for k, code in enumerate(codes)
+                if code is not None and code.radix
+            },
+            memory,
         )
         self._lookups = [
             _Lookup(cross, code if code is not None and code.radix else None, self.members, table=k in tables)
@@ -122,8 +131,8 @@ class _Lookup:
 
     def __call__(self, columns: Columns, out: Int32Array) -> None:
         if self._code is not None:
-            numbers = self._code.numbers([columns.codes(name) for name in self._cross.fields])
-            self._numbers(numbers, out)
+            codes = [columns.codes(name) for name in self._cross.fields]
+            self._numbers(self._code.numbers(codes, columns.scratch), out, columns.scratch)
             return
         keys, valid = cross_keys([columns.ids(name) for name in self._cross.fields], self._cross.sizes)
         self._numbers(keys, out)
@@ -134,12 +143,18 @@ def ids_of_rows(
     compiled: CompiledCrosses, blocks: Iterable[Rows], schema: FeatureSchema, out: Int32Array, *, check: bool
 ) -> None:
     """Write the cross ids of blocks of rows, one after the other, into an array of shape (n, K)."""
-    side = np.empty((out.shape[1], BLOCK), dtype=np.int32)
+    side, scratch = np.empty((out.shape[1], BLOCK), dtype=np.int32), Scratch()
     start = 0
     for block in blocks:
         stop = start + len(block)
         columns = BatchColumns(
-            block, schema, known_only=False, bins=compiled.bins, members=compiled.members, check=check
+            block,
+            schema,
+            known_only=False,
+            bins=compiled.bins,
+            members=compiled.members,
+            check=check,
+            scratch=scratch,
         )
         # Cross by cross first, then turned: steps through the result for each cross would miss the cache.
         out[start:stop] = compiled.ids(columns, side[:, : len(block)]).T

@@ -66,41 +66,80 @@ class DirectCounter:
     Attributes:
         done: Whether :attr:`keys` is there.
         keys: Keys above the threshold, ascending, int64.
-        counts: The counters, as long as they are needed.
+        counts: The counters, from the first key on and as long as they are needed.
     """
 
     def __init__(self, space: int, threshold: float, rows: int) -> None:
         self.done = False
         self.keys: Int64Array = np.empty(0, dtype=np.int64)
         self._threshold = threshold
-        self.counts: npt.NDArray[np.integer] = np.zeros(space, dtype=counter_type(rows))
+        self._space = space
+        # Made when they are needed: where one counter is done before the next begins, they take the same memory in turn.
+        self.counts: npt.NDArray[np.integer] = np.empty(0, dtype=counter_type(rows))
         self._one = self.counts.dtype.type(1)
 
     @property
     def bytes(self) -> int:
         """Memory of the counters."""
-        return self.counts.nbytes
+        return self._space * self.counts.itemsize
 
     def add(self, keys: npt.NDArray[np.integer[Any]]) -> None:
         """Count keys."""
+        if not len(self.counts):
+            self.counts = np.zeros(self._space, dtype=self.counts.dtype)
         np.add.at(self.counts, keys, self._one)
 
     def fresh(self) -> DirectCounter:
         """Return a counter of the same keys that has counted nothing, for other rows."""
         other = copy.copy(self)
-        other.counts = np.zeros_like(self.counts)
+        other.counts = np.empty(0, dtype=self.counts.dtype)
         return other
 
     def merge(self, other: DirectCounter) -> None:
         """Add what another counter has counted of other rows."""
-        self.counts += other.counts
+        if not len(self.counts):
+            self.counts = other.counts.copy()  # what comes from elsewhere may be read-only
+        elif len(other.counts):
+            self.counts += other.counts
 
     def close(self) -> None:
         """End the pass."""
         # Counts are whole numbers: above the threshold is above its floor, and comparing like with like is faster.
         kind = self.counts.dtype.type
         self.keys = nonzero(self.counts > kind(min(self._threshold, np.iinfo(kind).max)))
-        self.counts = np.empty(0, dtype=np.int64)
+        self.counts = np.empty(0, dtype=kind)
+        self.done = True
+
+
+class SortedCounter:
+    """Any integer keys that are in memory anyhow, sorted; one pass.
+
+    Where an array has many more counters than there are rows this takes a third of its time.
+
+    Args:
+        threshold: What a count must exceed.
+
+    Attributes:
+        done: Whether :attr:`keys` is there.
+        keys: Keys above the threshold, ascending, int64.
+    """
+
+    def __init__(self, threshold: float) -> None:
+        self.done = False
+        self.keys: Int64Array = np.empty(0, dtype=np.int64)
+        self._threshold = threshold
+        self._added: list[npt.NDArray[np.integer[Any]]] = []
+
+    def add(self, keys: npt.NDArray[np.integer[Any]]) -> None:
+        """Count keys, which stay as they are until the end of the pass."""
+        self._added.append(keys)
+
+    def close(self) -> None:
+        """End the pass."""
+        if self._added:
+            keys, counts = np.unique(np.concatenate(self._added), return_counts=True)
+            self.keys = keys[counts > self._threshold].astype(np.int64)
+        self._added = []
         self.done = True
 
 

@@ -16,6 +16,7 @@ from nid_plugins.crosses.columns import BatchColumns
 from nid_plugins.crosses.compiled import CompiledCrosses, ids_of_rows
 from nid_plugins.crosses.out_of_core import memory_of
 from nid_plugins.crosses.passes import batch_rows
+from nid_plugins.crosses.scratch import Scratch
 from nid_plugins.crosses.sources import ParquetSource, placed
 from nid_plugins.crosses.spread import PartWriter, remote_executor
 from nid_plugins.crosses.threads import in_threads, thread_count, threads_for
@@ -151,10 +152,15 @@ def write_part(
 def _ids_of(batch: Batch, crosses: CrossFeatures, compiled: CompiledCrosses) -> npt.NDArray[np.int32]:
     """Return the cross ids of a batch, shape (K, n)."""
     ids = np.empty((len(crosses), len(batch)), dtype=np.int32)
-    start = 0
+    start, scratch = 0, Scratch()
     for block in batch.blocks():
         columns = BatchColumns(
-            block, crosses.schema, known_only=False, bins=compiled.bins, members=compiled.members
+            block,
+            crosses.schema,
+            known_only=False,
+            bins=compiled.bins,
+            members=compiled.members,
+            scratch=scratch,
         )
         compiled.ids(columns, ids[:, start : start + len(block)])
         start += len(block)

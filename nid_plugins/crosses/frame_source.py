@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from nid_plugins.frames import FloatMatrix
     from nid_plugins.schema import Field
 
-BLOCK = 2**15
-"""Rows worked on at a time: the codes of some tens of fields stay in cache."""
+BLOCK = 2**16
+"""Rows worked on at a time: few enough for caches, and enough for a cross's table to be worth fetching."""
 
 _PIECES = 64  # of a pass: enough for threads to end together
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nid_plugins.crosses.bins import FastBins, edges_of_sorted, sorted_values
+from nid_plugins.crosses.columns import BatchColumns
 from nid_plugins.crosses.compact import TABLE_BYTES, CrossCode, MemberCodes, with_tables
-from nid_plugins.crosses.counting import FilteredCounter
+from nid_plugins.crosses.counting import DirectCounter, FilteredCounter, SortedCounter
 from nid_plugins.crosses.keys import is_exact
 from nid_plugins.crosses.passes import CrossTask, EdgesTask, FieldTask, counters, is_dense, run
 from nid_plugins.crosses.radix import QuantileCounter
@@ -27,17 +28,19 @@ from nid_plugins.schema import SparseField
 from nid_plugins.sizes import byte_count
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     import numpy as np
     import numpy.typing as npt
 
-    from nid_plugins.crosses.counting import DirectCounter
     from nid_plugins.crosses.frame_source import FrameSource
-    from nid_plugins.crosses.passes import Source, Task
+    from nid_plugins.crosses.passes import FieldCounter, Source, Task
     from nid_plugins.detection.executors import Executor
     from nid_plugins.schema import FeatureSchema
 
 DEFAULT_MEMORY = "2GB"
 SMALLEST_MEMORY = 2**20
+_SMALL_SPACE = 2**16
 
 
 def memory_of(memory: Any) -> int:
@@ -137,7 +140,7 @@ class Fit:
             found.append(field.cardinality if isinstance(field, SparseField) else len(self.edges[name]) + 1)
         return tuple(found)
 
-    def _note(self, named: list[tuple[str, DirectCounter | FilteredCounter]]) -> None:
+    def _note(self, named: Iterable[tuple[str, object]]) -> None:
         self.filters |= {name: counter for name, counter in named if isinstance(counter, FilteredCounter)}
 
     def _passed(self) -> None:
@@ -181,21 +184,30 @@ class Fit:
         dense = [name for name in names if is_dense(self._schema, name)]
         share = self._counting * len(dense) // len(names)
         edge_tasks = self._edge_tasks(dense, share) if dense else []
-        field_tasks = [
-            FieldTask(name, counter)
-            for name, counter in zip(
-                sparse,
-                counters(
-                    [self._sizes((name,))[0] for name in sparse],
-                    self._counting - share,
-                    self.threshold,
-                    self._source.rows,
-                ),
-                strict=True,
-            )
-        ]
+        counted = self._field_counters(sparse, self._counting - share)
+        field_tasks = [FieldTask(name, counter) for name, counter in zip(sparse, counted, strict=True)]
         self._note([(task.columns[0], task.counter) for task in field_tasks])
-        tasks: list[Task] = [*field_tasks, *edge_tasks]
+        self._run_fields([*field_tasks, *edge_tasks])
+        for edge_task in edge_tasks:
+            (name,) = edge_task.columns
+            self.edges[name] = edge_task.counter.edges(name)
+        for name in dense:
+            self._fast[name] = FastBins(self.edges[name])
+            self._members[name] = MemberCodes(len(self.edges[name]) + 1)
+        sizes = {name: self._sizes((name,))[0] for name in sparse}
+        kept = {task.columns[0]: len(task.counter.keys) for task in field_tasks}
+        tables = with_tables({name: (sizes[name], kept[name]) for name in sparse}, self._tables)
+        for field_task in field_tasks:
+            (name,) = field_task.columns
+            self._members[name] = MemberCodes(sizes[name], field_task.counter.keys, table=name in tables)
+
+    def _field_counters(self, sparse: list[str], memory: int) -> Sequence[FieldCounter]:
+        """Return what counts the ids of sparse fields."""
+        spaces = [self._sizes((name,))[0] for name in sparse]
+        return counters(spaces, memory, self.threshold, self._source.rows)
+
+    def _run_fields(self, tasks: list[Task]) -> None:
+        """Count fields until all tasks are done."""
         run(
             tasks,
             self._source,
@@ -206,17 +218,6 @@ class Fit:
             passed=self._passed,
             executor=self._executor,
         )
-        for edge_task in edge_tasks:
-            (name,) = edge_task.columns
-            self.edges[name] = edge_task.counter.edges(name)
-        for name in dense:
-            self._fast[name] = FastBins(self.edges[name])
-            self._members[name] = MemberCodes(len(self.edges[name]) + 1)
-        sizes = {name: self._sizes((name,))[0] for name in sparse}
-        tables = with_tables(sizes, self._tables)
-        for field_task in field_tasks:
-            (name,) = field_task.columns
-            self._members[name] = MemberCodes(sizes[name], field_task.counter.keys, table=name in tables)
 
     def _edge_tasks(self, dense: list[str], share: int) -> list[EdgesTask]:
         """Return what finds the bin edges of dense fields in passes, or find them here and return nothing."""
@@ -268,3 +269,28 @@ class FrameFit(Fit):
         for name, ordered in zip(dense, in_threads(sorted_values, columns, threads), strict=True):
             self.edges[name] = edges_of_sorted(ordered, self._bins, field=name)
         return []
+
+    def _field_counters(self, sparse: list[str], memory: int) -> Sequence[FieldCounter]:
+        del memory  # a copy of a column at most
+        rows = self._source.rows
+        spaces = [self._sizes((name,))[0] for name in sparse]
+        return [
+            DirectCounter(space, self.threshold, rows)
+            if space <= rows + _SMALL_SPACE
+            else SortedCounter(self.threshold)
+            for space in spaces
+        ]
+
+    def _run_fields(self, tasks: list[Task]) -> None:
+        # Field by field: one's counters stay in cache, and threads need no counters of their own.
+        def count(task: Task) -> None:
+            for rows in self._source.batches(task.columns, 0):
+                for block in rows.blocks():
+                    task.add(BatchColumns(block, self._schema, known_only=True, check=False))
+            task.close()
+
+        threads = threads_for(self._source.rows, self._threads)
+        while waiting := [task for task in tasks if not task.done]:
+            for _ in in_threads(count, waiting, threads):
+                pass
+            self._passed()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from nid_plugins.crosses.columns import Rows
-from nid_plugins.crosses.counting import DirectCounter, FilteredCounter, counter_type
+from nid_plugins.crosses.counting import DirectCounter, FilteredCounter, SortedCounter, counter_type
 from nid_plugins.crosses.spread import PassWorker, one_pass, one_pass_here
 from nid_plugins.crosses.threads import threads_for
 from nid_plugins.schema import DenseField
@@ -133,6 +133,9 @@ def run(
         passed()
 
 
+FieldCounter = DirectCounter | FilteredCounter | SortedCounter
+
+
 class FieldTask:
     """Ids of a sparse field that are frequent: no combination is more frequent than its members.
 
@@ -141,7 +144,7 @@ class FieldTask:
         counter: Counts its ids.
     """
 
-    def __init__(self, name: str, counter: DirectCounter | FilteredCounter) -> None:
+    def __init__(self, name: str, counter: FieldCounter) -> None:
         self.columns: tuple[str, ...] = (name,)
         self.counter = counter
 
@@ -153,7 +156,7 @@ class FieldTask:
     @property
     def bytes(self) -> int:
         """Most memory of its counters in this pass."""
-        return self.counter.bytes
+        return 0 if isinstance(self.counter, SortedCounter) else self.counter.bytes
 
     def add(self, rows: BatchColumns) -> None:
         """Count a batch in this pass."""
@@ -163,7 +166,8 @@ class FieldTask:
 
     def merge(self, counter: Any) -> None:
         """Add what another counter has counted of other rows in this pass."""
-        self.counter.merge(counter)
+        if not isinstance(self.counter, SortedCounter):  # which has seen all rows
+            self.counter.merge(counter)
 
     def close(self) -> None:
         """End a pass."""
@@ -236,7 +240,7 @@ class CrossTask:
         ):  # a combination with a rare member must not fill a counter
             known = np.logical_and.reduce([own > 0 for own in codes])
             codes = [own[known] for own in codes]
-        self.counter.add(self.code.numbers(codes))
+        self.counter.add(self.code.numbers(codes, rows.scratch))
 
     def merge(self, counter: Any) -> None:
         """Add what another counter has counted of other rows in this pass."""

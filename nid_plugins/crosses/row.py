@@ -72,7 +72,7 @@ class RowLookup:
             for cross in crosses.crosses
             for name, size in zip(cross.fields, cross.sizes, strict=True)
         }
-        tables = with_tables(sizes, TABLE_BYTES)
+        tables = with_tables({name: (sizes[name], len(ids)) for name, ids in kept.items()}, TABLE_BYTES)
         members = {name: MemberCodes(sizes[name], kept.get(name), table=name in tables) for name in names}
         self._sparse: list[tuple[int, Field, dict[Any, int]]] = []
         self._dense: list[tuple[int, Field, list[float], list[int]]] = []

@@ -13,6 +13,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
 from nid_plugins.crosses.columns import BatchColumns
+from nid_plugins.crosses.scratch import Scratch
 from nid_plugins.crosses.threads import in_threads
 from nid_plugins.errors import SettingError
 
@@ -99,6 +100,7 @@ class PassWorker:
 
     def count(self, tasks: Sequence[Task], piece: Any = None) -> None:
         """Count a piece of the rows, or all of them, in tasks."""
+        scratch = Scratch()
         for batch in self._source.batches(self._columns, self._rows, piece):
             for block in batch.blocks():
                 rows = BatchColumns(
@@ -108,6 +110,7 @@ class PassWorker:
                     bins=self._bins,
                     members=self._members,
                     check=not self._source.checked,
+                    scratch=scratch,
                 )
                 for task in tasks:
                     task.add(rows)

@@ -26,6 +26,15 @@ def test_tables_know_that_minus_one_is_no_key():
     assert KeyNumbers(np.array([0, 4]), 5)(np.array([-1, 0, 3, 4])).tolist() == [0, 1, 0, 2]
 
 
+def test_tables_of_many_and_of_few_keys():
+    for n in (2**16 - 1, 2**16):
+        keys = np.arange(n) * 2
+        numbers = KeyNumbers(keys, 2 * n)(np.arange(-1, 2 * n))
+        assert numbers.dtype == np.int32
+        assert np.array_equal(numbers[1::2], np.arange(1, n + 1))
+        assert not numbers[::2].any()
+
+
 @pytest.mark.parametrize("table", [True, False])
 def test_member_codes_go_back_to_ids(table):
     size = 6
@@ -57,8 +66,11 @@ def test_numbers_with_a_missing_member_have_no_key():
 
 
 def test_the_smallest_spaces_have_tables():
-    assert with_tables({"a": 10, "b": 300, "c": 50}, 240) == {"a", "c"}
-    assert with_tables({"a": 10}, 39) == set()
+    assert with_tables({"a": (10, 3), "b": (300, 3), "c": (50, 3)}, 120) == {"a", "c"}
+    assert with_tables({"a": (10, 3)}, 19) == set()
+    # Many numbers are wider.
+    assert with_tables({"a": (10**5, 2**16)}, 399_999) == set()
+    assert with_tables({"a": (10**5, 2**16 - 1)}, 399_999) == {"a"}
 
 
 def test_numbers_go_where_they_are_asked_to():

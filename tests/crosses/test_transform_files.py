@@ -14,6 +14,7 @@ import nid_plugins as nid
 from nid_plugins import ArtefactError, DenseField, FeatureSchema, FrameError, SettingError, SparseField
 from nid_plugins.crosses import files_out, sources
 from nid_plugins.crosses.compiled import CompiledCrosses
+from nid_plugins.crosses.scratch import Scratch
 from nid_plugins.testing.golden import golden
 
 SCHEMA = FeatureSchema(
@@ -141,6 +142,8 @@ def test_golden_rows():
     found = golden()
 
     class Columns:
+        scratch = Scratch()
+
         def __len__(self):
             return len(found.rows)
 
