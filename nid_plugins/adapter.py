@@ -36,7 +36,7 @@ class Predictor(ABC):
     output: Output = "auto"
 
     @property
-    def dtype(self) -> npt.DTypeLike:
+    def row_dtype(self) -> npt.DTypeLike:
         """The dtype of rows that are made for this model: float64, or float32 if all it does is to convert them to that.
 
         Rows of a frame come in float64 either way, so that a predictor that says float32 takes both. Float32 rows are
@@ -48,7 +48,7 @@ class Predictor(ABC):
     def __call__(self, rows: FloatMatrix) -> npt.NDArray[Any]:
         """Return the model's output for rows of shape (n, p) in schema order, shape (n,) or (n, 1).
 
-        The rows are float64, or of the predictor's own :attr:`dtype`; they are not to be changed.
+        The rows are float64, or of the predictor's own :attr:`row_dtype`; they are not to be changed.
         """
 
     def session(self) -> AbstractContextManager[object]:

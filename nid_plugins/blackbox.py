@@ -83,7 +83,7 @@ class BlackBox:
                 float32, returns them as a new array in schema order. They are not checked.
         """
         predictor = self._predictor
-        return self._to_logit(self._run(n, lambda part: predictor(make(part, predictor.dtype))))
+        return self._to_logit(self._run(n, lambda part: predictor(make(part, predictor.row_dtype))))
 
     def probabilities(self, frame: Any) -> npt.NDArray[np.float64]:
         """Return the model's probabilities for a frame, shape (n,), float64: what it is served with.

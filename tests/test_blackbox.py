@@ -300,7 +300,7 @@ def test_no_rows_decide_nothing(adapted):
 def test_rows_are_made_batch_by_batch_in_the_dtype_the_predictor_names():
     class Halving(nid.Predictor):
         output = "logit"
-        dtype = "float32"
+        row_dtype = "float32"
 
         def __call__(self, rows):
             given.append(rows.dtype)
@@ -324,6 +324,21 @@ def test_rows_are_made_batch_by_batch_in_the_dtype_the_predictor_names():
         2, lambda part, dtype: np.ones((2, 2), dtype)
     )
     assert given == [np.float64], "a function is given what it always is"
+
+
+def test_a_predictor_may_have_a_dtype_of_its_own():
+    class Own(nid.Predictor):
+        output = "logit"
+
+        def __init__(self):
+            self.dtype = "float32"
+
+        def __call__(self, rows):
+            assert rows.dtype == np.float64
+            return rows[:, 0]
+
+    box = BlackBox(Own(), SCHEMA, adapter="own", batch_size=4, epsilon=1e-7)
+    assert box.logits_from(3, lambda part, dtype: np.ones((3, 2), dtype)).tolist() == [1.0, 1.0, 1.0]
 
 
 def test_embeddings_cannot_be_zeroed_where_the_adapter_does_not_say_how(adapted):

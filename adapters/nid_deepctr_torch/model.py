@@ -65,7 +65,7 @@ class DeepCTRTorchPredictor(Predictor):
         self._sparse = np.array([isinstance(field, SparseField) for field in declared])
 
     @property
-    def dtype(self) -> npt.DTypeLike:
+    def row_dtype(self) -> npt.DTypeLike:
         """float32, but for a model of float64 parameters."""
         return matrix_dtype(self._session.home()[1])
 

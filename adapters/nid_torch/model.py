@@ -56,7 +56,7 @@ class TorchPredictor(Predictor):
         self._session = Session(model)
 
     @property
-    def dtype(self) -> npt.DTypeLike:
+    def row_dtype(self) -> npt.DTypeLike:
         """float32 where the model takes a matrix of it."""
         return matrix_dtype(self._session.home()[1]) if self._inputs == "matrix" else np.float64
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 CLOSURE = 5
 """Largest set whose pairs are tried too when it is a candidate itself."""
 
-TOGETHER = 1_000_000
-"""Most candidates x held-out rows of the instances that are handled together: 8 MB of float64."""
+TOGETHER = 4_500_000
+"""Most candidates x masks of the instances that are handled together: 18 MB of float32."""
 
 
 @dataclass(slots=True)
@@ -113,14 +113,18 @@ class GainSelector:
         ]
         some = [b for b, sets in enumerate(candidates) if sets]
         most = max((len(candidates[b]) for b in some), default=1)
-        together = max(1, TOGETHER // (most * design.held_out))
+        together = max(1, TOGETHER // (most * len(design.masks)))
         tests = residuals[:, design.test].copy()
         found = [Kept([], [], [], r2, r2) for r2 in r2_linear]
         for start in range(0, len(some), together):
             these = some[start : start + together]
+            # Where an instance has fewer candidates than another its first is there again, and cannot be taken.
+            filled = [candidates[b] + candidates[b][:1] * (most - len(candidates[b])) for b in these]
+            levels = np.array([list(map(len, sets)) for sets in filled])
+            levels[np.arange(most) >= np.array([len(candidates[b]) for b in these])[:, None]] = 0
             pursuit = Pursuit(
-                [self._columns.candidates(candidates[b], residuals[b]) for b in these],
-                [[len(members) for members in candidates[b]] for b in these],
+                self._columns.candidates(filled, residuals[these]),
+                levels,
                 residuals[these],
                 design,
                 self.min_gain * np.array([variance[b] for b in these]),

@@ -79,64 +79,86 @@ class LeastSquares(Detector):
         values = strengths[:, rows, columns]
         # All strong pairs, not all p(p-1)/2: the report keeps the full matrix beside them.
         tops = np.argsort(-values, axis=1, kind="stable")[:, :MAX_PAIRS]
+        leasts = rounding(targets)
+        counts = (np.take_along_axis(values, tops, axis=1) > leasts[:, None]).sum(axis=1).tolist()
+        members: list[list[Members]] = [
+            list(zip(rows[top[:count]].tolist(), columns[top[:count]].tolist(), strict=True))
+            for top, count in zip(tops, counts, strict=True)
+        ]
+        triples = self._triples(state, [own[: self.pairs] for own in members], left, leasts)
         found = []
-        for b, least in enumerate(rounding(targets).tolist()):
-            top = tops[b][values[b, tops[b]] > least]
-            members: list[Members] = list(zip(rows[top].tolist(), columns[top].tolist(), strict=True))
+        for b, (sets, (more, sizes)) in enumerate(zip(members, triples, strict=True)):
+            pair_sizes = values[b, tops[b, : len(sets)]]
+            everything = [*sets, *more]
+            # A product of k coded fields has standard deviation 2^-k: ranking by effect size puts orders on one scale.
+            order = np.argsort(np.r_[pair_sizes * -PAIR_SD, sizes * -TRIPLE_SD], kind="stable")
             found.append(
-                self._one(state, members, values[b, top], left[b], least, float(r2[b]), strengths[b])
+                Explanation(
+                    [everything[i] for i in order.tolist()],
+                    np.r_[pair_sizes, sizes][order],
+                    float(r2[b]),
+                    strengths[b],
+                )
             )
         return found
 
-    def _one(
-        self,
-        state: _Solver,
-        members: list[Members],
-        values: Floats,
-        left: Floats,
-        least: float,
-        r2: float,
-        strengths: Floats,
-    ) -> Explanation:
-        effects = values * PAIR_SD
-        if self.orders > 2 and len(strengths) > 2:
-            triples = {
-                m: v for m, v in self._triples(state, members[: self.pairs], left).items() if v > least
-            }
-            members = [*members, *triples]
-            more = np.fromiter(triples.values(), np.float64, len(triples))
-            values, effects = np.r_[values, more], np.r_[effects, more * TRIPLE_SD]
-        # A product of k coded fields has standard deviation 2^-k: ranking by effect size puts orders on one scale.
-        order = np.argsort(-effects, kind="stable")
-        return Explanation([members[i] for i in order.tolist()], values[order], r2, strengths)
-
-    def _triples(self, state: _Solver, pairs: list[Members], left: Floats) -> dict[Members, float]:
-        design = state.design
-        train = design.train
-        p = design.masks.shape[1]
+    def _triples(
+        self, state: _Solver, pairs: list[list[Members]], left: Floats, least: Floats
+    ) -> list[tuple[list[Members], Floats]]:
+        """Return the strongest triples of each instance that extend its pairs, and their strengths."""
+        p = state.design.masks.shape[1]
+        found: list[tuple[list[Members], Floats]] = [([], np.empty(0)) for _ in pairs]
+        if self.orders < 3 or p < 3:
+            return found
         if p * (p - 1) * (p - 2) // 6 <= SCAN_LIMIT:
-            pairs = list(combinations(range(p), 2))
-        if not pairs or not left.any():
-            return {}
+            pairs = [list(combinations(range(p), 2))] * len(pairs)
+        some = [b for b, own in enumerate(pairs) if own and left[b].any()]
+        most = max((len(pairs[b]) for b in some), default=1)
+        together = max(1, TOGETHER // (most * state.design.train.stop))
+        for start in range(0, len(some), together):
+            these = some[start : start + together]
+            # Where an instance has fewer pairs than another its first is taken again, and counts once.
+            given = np.array([pairs[b] + pairs[b][:1] * (most - len(pairs[b])) for b in these])
+            fresh = np.arange(most) < np.array([len(pairs[b]) for b in these])[:, None]
+            for b, triples in zip(these, self._scan(state, given, fresh, left[these]), strict=True):
+                more, sizes = triples
+                keep = int((sizes > least[b]).sum())
+                found[b] = more[:keep], sizes[:keep]
+        return found
+
+    def _scan(
+        self, state: _Solver, pairs: npt.NDArray[np.intp], fresh: npt.NDArray[np.bool_], left: Floats
+    ) -> list[tuple[list[Members], Floats]]:
+        """Scan the extensions of pairs (B, n, 2) to triples, all instances at once."""
+        train = state.design.train
         coded = state.coded32[train]
+        p = coded.shape[1]
+        batch, most, _ = pairs.shape
         # The residual times a pair, against every third field: one product of (pairs x rows) and (rows x p).
-        products = state.pair_products(pairs)
-        products *= left[train].astype(np.float32)
-        inner = np.abs(products @ coded)
-        seen: dict[Members, float] = {}
+        products = state.pair_products(pairs.reshape(-1, 2)).reshape(batch, most, -1)
+        products *= left[:, None, train].astype(np.float32)
+        inner = np.abs(products.reshape(batch * most, -1) @ coded).reshape(batch, most, p)
+        third = np.arange(p)
+        known = (pairs[:, :, :1] != third) & (pairs[:, :, 1:] != third) & fresh[:, :, None]
+        # A triple comes from three pairs at most; the strongest of them counts.
+        length = min(3 * self.triples, most * p)
+        values = np.where(known, inner, np.float32(-1)).reshape(batch, -1)
+        order = np.argsort(-values, axis=1, kind="stable")[:, :length]
+        values = np.take_along_axis(values, order, axis=1)
+        pair, last = np.divmod(order, p)
+        triples = np.sort(
+            np.concatenate([np.take_along_axis(pairs, pair[:, :, None], axis=1), last[:, :, None]], axis=2),
+            axis=2,
+        )
+        code = (triples[:, :, 0] * p + triples[:, :, 1]) * p + triples[:, :, 2]
+        again = np.tril(code[:, :, None] == code[:, None, :], -1).any(axis=2)
+        first = ~again & (values >= 0)
+        first &= np.cumsum(first, axis=1) <= self.triples
         scale = len(coded) * state.triple_square
-        found = np.argsort(-inner, axis=None, kind="stable")
-        values = inner.reshape(-1)[found].tolist()
-        for at, value in zip(found.tolist(), values, strict=True):
-            k, c = divmod(at, p)
-            a, b = pairs[k]
-            if c in (a, b):
-                continue
-            triple = (c, a, b) if c < a else (a, c, b) if c < b else (a, b, c)
-            seen.setdefault(triple, value / scale)
-            if len(seen) >= self.triples:
-                break
-        return seen
+        return [
+            (list(map(tuple, triples[b, first[b]].tolist())), values[b, first[b]] / scale)
+            for b in range(batch)
+        ]
 
 
 PAIR_SD = 0.25
@@ -146,6 +168,10 @@ PRIMAL_LIMIT = 1300
 """Pairs up to which the Gram matrix of the pairs is factorised (51 fields); above it that of the rows is."""
 SCAN_LIMIT = 1500
 """Triples up to which every triple is scanned (21 fields)."""
+TOGETHER = 500_000
+"""Most pairs x rows whose extensions to triples are scanned at once: 2 MB of float32."""
+NOTHING = 1e-9
+"""Share of a product's square that is rounding when main effects are taken out of it."""
 SINGLE_SIZE = 1_000_000
 """Numbers from which on the products of all pairs are multiplied in float32."""
 
@@ -183,9 +209,9 @@ class _Solver:
     def _solve(self, residuals: Floats) -> tuple[Floats, Floats]:
         raise NotImplementedError
 
-    def pair_products(self, pairs: list[Members]) -> npt.NDArray[np.float32]:
-        """Return the products of pairs of coded fields on the training rows, shape (pairs, rows): a new array."""
-        first, second = np.array(pairs).T
+    def pair_products(self, pairs: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+        """Return the products of pairs (n, 2) of coded fields on the training rows, shape (n, rows): a new array."""
+        first, second = pairs.T
         train = self.design.train
         products: npt.NDArray[np.float32] = self.coded_t[first, train] * self.coded_t[second, train]
         return products
@@ -232,10 +258,12 @@ class _Primal(_Solver):
         gram -= shared @ shared.T
         self.main = shared @ design.main_weights.T
         values, self.vectors = np.linalg.eigh(gram)
-        scale = max(float(values.mean()), 1e-12)
-        self.inverse = np.array(
-            [1.0 / (np.maximum(values, 0.0) + penalty * scale) for penalty in self.penalties]
-        )
+        scale = float(values.mean())
+        self.inverse = np.zeros((len(self.penalties), len(values)))
+        # With no more rows than main effects nothing is left of the products, and the matrix is rounding.
+        if scale > NOTHING * train.shape[1] * PAIR_SD**2:
+            for inverse, penalty in zip(self.inverse, self.penalties, strict=True):
+                inverse[:] = 1.0 / (np.maximum(values, 0.0) + penalty * scale)
         single = products.size >= SINGLE_SIZE and train.shape[1] >= 3 * len(products)
         self.products = products if single else products.astype(np.float64)
         # The validation rows turned to the eigenvectors: penalties are compared there.
@@ -256,12 +284,13 @@ class _Primal(_Solver):
         pairs[:, self.columns, self.rows] = best
         return pairs, left
 
-    def pair_products(self, pairs: list[Members]) -> npt.NDArray[np.float32]:
-        """Return the products of pairs of coded fields on the training rows, shape (pairs, rows): a new array."""
+    def pair_products(self, pairs: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+        """Return the products of pairs (n, 2) of coded fields on the training rows, shape (n, rows): a new array."""
         p = self.design.masks.shape[1]
-        first, second = np.array(pairs).T
+        first, second = pairs.T
         at = first * (2 * p - first - 3) // 2 + second - 1  # a pair's place among all pairs
-        return self.products[at, self.design.train].astype(np.float32)
+        products: npt.NDArray[np.float32] = self.products[at].astype(np.float32, copy=False)
+        return products[:, self.design.train]
 
 
 class _Dual(_Solver):

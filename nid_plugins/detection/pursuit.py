@@ -9,6 +9,7 @@ other threads from the interpreter.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,22 +27,27 @@ if TYPE_CHECKING:
 CACHE = 4000
 """Sets whose main effects are kept for the next instances."""
 
+NOTHING = 1e-9
+"""Share of a column's square that is rounding when main effects are taken out of it."""
+
 TINY = 1e-300
 """What a candidate out of play does not explain."""
 
 
 @dataclass(slots=True)
 class Candidates:
-    """The candidates of one instance as columns less their main effects.
+    """The candidates of several instances, C each, as columns less their main effects.
 
     Args:
-        gram: Products of the columns with each other on the training rows, shape (C, C).
-        inner: Products with the residual there, shape (C,).
-        valid: The columns on the validation rows, shape (C, H), float32.
-        test: The columns on the test rows, shape (C, H), float32.
+        gram: Products of the columns with each other on the training rows, shape (B, C, C).
+        whole: Squares of the columns there before their main effects were taken out, shape (B, C).
+        inner: Products with the residual there, shape (B, C).
+        valid: The columns on the validation rows, shape (B, C, H), float32.
+        test: The columns on the test rows, shape (B, C, H), float32.
     """
 
     gram: Floats
+    whole: Floats
     inner: Floats
     valid: npt.NDArray[np.float32]
     test: npt.NDArray[np.float32]
@@ -62,58 +68,81 @@ class Columns:
         self._coded = np.ascontiguousarray(design.coded.T, dtype=np.float32)
         constant = np.ones((1, 2 * design.held_out), dtype=np.float32)
         self._held = np.vstack([constant, self._coded[:, design.train.stop :]])
-        self._effects: dict[Members, tuple[Floats, Floats]] = {}
+        self._places: dict[Members, int] = {}
+        self._shared = np.empty((64, design.main_weights.shape[1]))
+        self._coefficients = np.empty((64, design.main_weights.shape[0]))
         self._turn = Turn()
 
     def __len__(self) -> int:
         """Return of how many sets the main effects are remembered."""
-        return len(self._effects)
+        return len(self._places)
 
-    def candidates(self, sets: list[Members], residual: Floats) -> Candidates:
-        """Return the columns of some sets for an instance.
+    def candidates(self, sets: Sequence[list[Members]], residuals: Floats) -> Candidates:
+        """Return the columns of each instance's sets.
 
         Args:
-            sets: The sets.
-            residual: The instance's logits less their main effects, shape (M,).
+            sets: For each instance, its sets: as many for one as for another (a set may be there several times).
+            residuals: The instances' logits less their main effects, shape (B, M).
         """
-        design = self.design
-        products = self._products(sets)
-        train = products[:, design.train]
-        shared, main = self._main(sets, train)
-        gram = (train @ train.T).astype(np.float64)
-        gram -= shared @ shared.T
-        inner = (train @ residual[design.train].astype(np.float32)).astype(np.float64)
-        held = products[:, design.train.stop :]
-        held -= main.astype(np.float32) @ self._held
-        return Candidates(gram, inner, held[:, : design.held_out], held[:, design.held_out :])
+        design, batch = self.design, len(sets)
+        everything = list(chain.from_iterable(sets))
+        products = self._products(everything)
+        shared, main = self._main(everything, products[:, design.train])
+        each = products.reshape(batch, len(sets[0]), -1)
+        train = each[:, :, design.train]
+        gram = np.matmul(train, train.transpose(0, 2, 1)).astype(np.float64)
+        whole = np.diagonal(gram, axis1=1, axis2=2).copy()
+        shared = shared.reshape(batch, len(sets[0]), -1)
+        gram -= np.matmul(shared, shared.transpose(0, 2, 1))
+        inner = np.matmul(train, residuals[:, design.train, None].astype(np.float32))[:, :, 0]
+        held = products[:, design.train.stop :] - main.astype(np.float32) @ self._held
+        held = held.reshape(batch, len(sets[0]), -1)
+        return Candidates(
+            gram,
+            whole,
+            inner.astype(np.float64),
+            held[:, :, : design.held_out],
+            held[:, :, design.held_out :],
+        )
 
     def _products(self, sets: list[Members]) -> npt.NDArray[np.float32]:
-        coded = self._coded
-        products = np.empty((len(sets), coded.shape[1]), dtype=np.float32)
-        for k, (first, second, *more) in enumerate(sets):
-            np.multiply(coded[first], coded[second], out=products[k])
-            for position in more:
-                products[k] *= coded[position]
+        sizes = np.array([len(members) for members in sets])
+        largest = int(sizes.max())
+        at = np.array([members + (0,) * (largest - len(members)) for members in sets]).T
+        products: npt.NDArray[np.float32] = self._coded[at[0]]
+        products *= self._coded[at[1]]
+        for position in range(2, largest):
+            larger = np.flatnonzero(sizes > position)
+            products[larger] *= self._coded[at[position, larger]]
         return products
 
     def _main(self, sets: list[Members], train: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:
         """Return what main effects explain of sets: in terms of their orthonormal basis, and as coefficients."""
         design = self.design
         with self._turn:
-            if len(self._effects) > CACHE:
-                self._effects.clear()
-            known = [members in self._effects for members in sets]
-            missing = [k for k, there in enumerate(known) if not there]
+            if len(self._places) > CACHE:
+                self._places.clear()
+            missing: dict[Members, int] = {}
+            for k, members in enumerate(sets):
+                if members not in self._places:
+                    missing.setdefault(members, k)
             if missing:
+                rows = list(missing.values())
                 # Exact sums, whichever sets happen to be missing; then one by one, for the last bits to be the same too.
-                sums = np.empty((len(missing), design.masks.shape[1] + 1))
-                sums[:, 0] = train[missing].sum(axis=1)
-                sums[:, 1:] = train[missing] @ self._coded[:, design.train].T
-                for k, row in zip(missing, sums, strict=True):
-                    shared = row @ design.main_weights
-                    self._effects[sets[k]] = shared, design.main_weights @ shared
-            effects = [self._effects[members] for members in sets]
-        return np.array([shared for shared, _ in effects]), np.array([main for _, main in effects])
+                sums = np.empty((len(rows), design.masks.shape[1] + 1))
+                sums[:, 0] = train[rows].sum(axis=1)
+                sums[:, 1:] = train[rows] @ self._coded[:, design.train].T
+                start = len(self._places)
+                while len(self._shared) < start + len(rows):
+                    self._shared, self._coefficients = (
+                        np.vstack([old, np.empty_like(old)]) for old in (self._shared, self._coefficients)
+                    )
+                for place, (members, row) in enumerate(zip(missing, sums, strict=True), start):
+                    self._places[members] = place
+                    self._shared[place] = row @ design.main_weights
+                    self._coefficients[place] = design.main_weights @ self._shared[place]
+            places = [self._places[members] for members in sets]
+            return self._shared[places], self._coefficients[places]
 
 
 @dataclass(slots=True)
@@ -136,7 +165,7 @@ class Pursuit:
 
     Args:
         candidates: Those of each instance.
-        levels: For each instance, the level of each candidate: lower ones are settled first.
+        levels: The level of each candidate, shape (B, C): lower ones are settled first, those of level 0 never taken.
         residuals: Logits less their main effects, shape (B, M).
         design: The random masks.
         least: For each instance, the least gain in mean squared error, shape (B,).
@@ -145,37 +174,28 @@ class Pursuit:
 
     def __init__(
         self,
-        candidates: Sequence[Candidates],
-        levels: Sequence[Sequence[int]],
+        candidates: Candidates,
+        levels: npt.NDArray[np.intp],
         residuals: Floats,
         design: MaskDesign,
         least: Floats,
         sigmas: float,
     ) -> None:
-        batch, most, held = len(candidates), max(len(c.inner) for c in candidates), design.held_out
-        self.batch, self.rows, self.held, self.least, self.sigmas = (
-            batch,
-            design.train.stop,
-            held,
-            least,
-            sigmas,
-        )
+        batch, most = levels.shape
+        self.batch, self.rows, self.held = batch, design.train.stop, design.held_out
+        self.level, self.least, self.sigmas = levels, least, sigmas
         # One row a candidate: its products with all candidates and with the residual. Taking a candidate is then one update
         # of one small array, which frees the others of what they have in common with it.
-        self.table = np.zeros((batch, most, most + 1))
-        self.level = np.zeros((batch, most), dtype=np.intp)
-        self.valid, self.test = (np.zeros((batch, most, held), dtype=np.float32) for _ in range(2))
-        for b, (own, level) in enumerate(zip(candidates, levels, strict=True)):
-            count = len(level)
-            self.table[b, :count, :count], self.table[b, :count, -1] = own.gram, own.inner
-            self.valid[b, :count], self.test[b, :count], self.level[b, :count] = own.valid, own.test, level
+        self.table = np.concatenate([candidates.gram, candidates.inner[:, :, None]], axis=2)
+        self.valid, self.test = candidates.valid, candidates.test
         self.norms = np.diagonal(self.table, axis1=1, axis2=2).copy()
-        self.floor = np.maximum(1e-4 * self.norms.max(axis=1), TINY)[:, None]
+        # What is left of a column is rounding below this: a copy of what was taken, or no more rows than main effects.
+        self.floor = np.maximum(1e-4 * self.norms.max(axis=1, keepdims=True), NOTHING * candidates.whole)
         self.twice_left = 2.0 * residuals[:, design.valid]
-        self.test_left = residuals[:, design.test].copy()
+        self.test_left = residuals[:, design.test]
         # What each candidate had in common with those taken, and these, freed of each other, on the validation rows.
         self.shares = np.zeros((batch, most, most))
-        self.taken = np.zeros((batch, most, held))
+        self.taken = np.zeros((batch, most, self.held))
         self.factors = np.zeros((batch, most))
         self.orders: list[list[int]] = [[] for _ in range(batch)]
         self.gains: list[list[float]] = [[] for _ in range(batch)]
@@ -204,7 +224,9 @@ class Pursuit:
             if not looking.any():
                 continue
             alive[instances[looking], best[looking]] = False
-            factors = inner[instances, best] / np.maximum(self.norms[instances, best], self.floor[:, 0])
+            factors = inner[instances, best] / np.maximum(
+                self.norms[instances, best], self.floor[instances, best]
+            )
             column = self._freed(best)
             step = factors[:, None] * column
             # r^2 - (r - s)^2 on the validation rows

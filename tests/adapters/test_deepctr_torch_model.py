@@ -61,10 +61,10 @@ def test_the_schema_is_that_of_the_columns_in_the_order_of_the_input(log):
 def test_rows_made_for_a_model_are_in_the_dtype_of_its_input(log):
     model = deepfm()
     predictor = ADAPTER.predictor(model, log.schema)
-    assert np.dtype(predictor.dtype) == np.float32
+    assert np.dtype(predictor.row_dtype) == np.float32
     np.testing.assert_array_equal(predictor(log.rows.astype(np.float32)), predictor(log.rows))
     model.double()
-    assert np.dtype(predictor.dtype) == np.float64
+    assert np.dtype(predictor.row_dtype) == np.float64
 
 
 def test_the_schema_of_columns_is_that_of_a_model_made_from_them(log):

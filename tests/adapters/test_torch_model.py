@@ -209,13 +209,13 @@ def test_rows_made_for_a_model_are_in_the_dtype_of_its_matrix(log):
         def forward(self, columns: dict[str, torch.Tensor]) -> torch.Tensor:
             return columns["price"].float()
 
-    assert np.dtype(TorchPredictor(Columns(), log.schema).dtype) == np.float64, "ids may be large"
+    assert np.dtype(TorchPredictor(Columns(), log.schema).row_dtype) == np.float64, "ids may be large"
     model = Matrix()
     predictor = TorchPredictor(model, log.schema)
-    assert np.dtype(predictor.dtype) == np.float32
+    assert np.dtype(predictor.row_dtype) == np.float32
     np.testing.assert_array_equal(predictor(log.rows.astype(np.float32)), predictor(log.rows))
     model.double()
-    assert np.dtype(predictor.dtype) == np.float64
+    assert np.dtype(predictor.row_dtype) == np.float64
 
 
 def test_train_overridden_with_side_effects_is_not_called(log):

@@ -10,7 +10,7 @@ import pytest
 
 import nid_plugins as nid
 from nid_plugins.detection.least_squares import LeastSquares, _Dual, _Primal
-from nid_plugins.detection.masks import MaskDesign, random_masks
+from nid_plugins.detection.masks import MaskDesign, r_squared, random_masks
 
 
 def fit(masks, targets, **options):
@@ -272,6 +272,18 @@ def test_fewer_rows_than_pairs():
     assert found.sets[0] == (3, 4)
     assert np.isfinite(found.strengths).all()
     assert found.strengths.max() < 20
+
+
+def test_with_no_more_rows_than_main_effects_there_is_nothing_but_these():
+    masks = random_masks(30, 60, np.random.default_rng(14))
+    w = masks - 0.5
+    y = w @ np.random.default_rng(15).normal(size=30) + 10.0 * w[:, 3] * w[:, 4] + w[:, 7] * w[:, 9]
+    (found,) = fit(masks, y)
+    design = MaskDesign(masks)
+    assert found.sets == []
+    assert found.pairs == pytest.approx(np.zeros((30, 30)), abs=1e-12)
+    residual = design.residuals(y[None])[0]
+    assert found.r2 == pytest.approx(float(r_squared(y[design.test], residual[design.test])))
 
 
 def test_instances_are_independent(masks, coded):
