@@ -8,9 +8,10 @@ other threads from the interpreter.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
 
 CACHE = 4000
 """Sets whose main effects are kept for the next instances."""
+
+PART = 1_000_000
+"""Most candidates x masks made at once: 4 MB of float32."""
+
+LOOKS = 3
+"""Candidates of an instance looked at in a round. The first that is good enough is taken; those after it wait."""
 
 NOTHING = 1e-9
 """Share of a column's square that is rounding when main effects are taken out of it."""
@@ -72,6 +79,7 @@ class Columns:
         self._shared = np.empty((64, design.main_weights.shape[1]))
         self._coefficients = np.empty((64, design.main_weights.shape[0]))
         self._turn = Turn()
+        self._local = threading.local()
 
     def __len__(self) -> int:
         """Return of how many sets the main effects are remembered."""
@@ -84,33 +92,43 @@ class Columns:
             sets: For each instance, its sets: as many for one as for another (a set may be there several times).
             residuals: The instances' logits less their main effects, shape (B, M).
         """
-        design, batch = self.design, len(sets)
+        count = len(sets[0])
+        # A few instances at a time: their products stay in the processor's cache.
+        together = max(1, PART // (count * self._coded.shape[1]))
+        parts = [
+            self._part(sets[start : start + together], residuals[start : start + together])
+            for start in range(0, len(sets), together)
+        ]
+        return Candidates(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+    def _part(self, sets: Sequence[list[Members]], residuals: Floats) -> tuple[npt.NDArray[Any], ...]:
+        design, shape = self.design, (len(sets), len(sets[0]), -1)
         everything = list(chain.from_iterable(sets))
         products = self._products(everything)
         shared, main = self._main(everything, products[:, design.train])
-        each = products.reshape(batch, len(sets[0]), -1)
-        train = each[:, :, design.train]
+        train = products[:, design.train].reshape(shape)
         gram = np.matmul(train, train.transpose(0, 2, 1)).astype(np.float64)
         whole = np.diagonal(gram, axis1=1, axis2=2).copy()
-        shared = shared.reshape(batch, len(sets[0]), -1)
+        shared = shared.reshape(shape)
         gram -= np.matmul(shared, shared.transpose(0, 2, 1))
         inner = np.matmul(train, residuals[:, design.train, None].astype(np.float32))[:, :, 0]
-        held = products[:, design.train.stop :] - main.astype(np.float32) @ self._held
-        held = held.reshape(batch, len(sets[0]), -1)
-        return Candidates(
-            gram,
-            whole,
-            inner.astype(np.float64),
-            held[:, :, : design.held_out],
-            held[:, :, design.held_out :],
-        )
+        held = (products[:, design.train.stop :] - main.astype(np.float32) @ self._held).reshape(shape)
+        valid, test = held[:, :, : design.held_out], held[:, :, design.held_out :]
+        return gram, whole, inner.astype(np.float64), valid, test
 
     def _products(self, sets: list[Members]) -> npt.NDArray[np.float32]:
+        """Return products of the sets' fields, shape (sets, M), in an array that the thread's next call overwrites."""
         sizes = np.array([len(members) for members in sets])
         largest = int(sizes.max())
         at = np.array([members + (0,) * (largest - len(members)) for members in sets]).T
-        products: npt.NDArray[np.float32] = self._coded[at[0]]
-        products *= self._coded[at[1]]
+        # Memory of its own would be asked of the system, and given back, in every call.
+        space: npt.NDArray[np.float32] | None = getattr(self._local, "space", None)
+        if space is None or space.shape[1] < len(sets):
+            space = self._local.space = np.empty((2, len(sets), self._coded.shape[1]), dtype=np.float32)
+        products, factors = space[0, : len(sets)], space[1, : len(sets)]
+        np.take(self._coded, at[0], axis=0, out=products, mode="clip")
+        np.take(self._coded, at[1], axis=0, out=factors, mode="clip")
+        products *= factors
         for position in range(2, largest):
             larger = np.flatnonzero(sizes > position)
             products[larger] *= self._coded[at[position, larger]]
@@ -203,65 +221,65 @@ class Pursuit:
     def run(self) -> list[Taken]:
         """Return what each instance takes."""
         ahead = [sorted(set(level[level > 0].tolist()), reverse=True) for level in self.level]
-        instances = np.arange(self.batch)
+        instances = np.arange(self.batch)[:, None]
         alive = np.zeros_like(self.level, dtype=bool)
         going = np.ones(self.batch, dtype=bool)
         ones = np.ones(self.held)
-        enough = np.maximum(self.least / 2, TINY) * self.rows
+        places = np.arange(min(LOOKS, alive.shape[1]))
+        # Those left explain even less; half, since the rows differ.
+        enough = (np.maximum(self.least / 2, TINY) * self.rows)[:, None]
         while True:
-            inner = self.table[:, :, -1]
-            explained = np.where(alive & (self.norms > self.floor), inner * inner, 0.0)
+            explained = np.where(alive & (self.norms > self.floor), self.table[:, :, -1] ** 2, 0.0)
             explained /= np.maximum(self.norms, self.floor)
-            best = explained.argmax(axis=1)
-            # Those left explain even less; half, since the rows differ.
-            settled = explained[instances, best] < enough
-            for b in np.flatnonzero(settled & going).tolist():
+            best = np.argsort(-explained, axis=1, kind="stable")[:, : len(places)]
+            looked = explained[instances, best] >= enough
+            for b in np.flatnonzero(going & ~looked[:, 0]).tolist():
                 alive[b] = self.level[b] == ahead[b].pop() if ahead[b] else False
                 going[b] = alive[b].any()
-            if not going.any():
-                break
-            looking = going & ~settled
-            if not looking.any():
-                continue
-            alive[instances[looking], best[looking]] = False
-            factors = inner[instances, best] / np.maximum(
-                self.norms[instances, best], self.floor[instances, best]
-            )
-            column = self._freed(best)
-            step = factors[:, None] * column
+            if not looked.any():
+                if going.any():
+                    continue
+                return self._ends()
+            factors = self.table[instances, best, -1]
+            factors /= np.maximum(self.norms, self.floor)[instances, best]
+            columns = self._freed(best)
+            steps = factors[:, :, None] * columns
             # r^2 - (r - s)^2 on the validation rows
-            better = step * (self.twice_left - step)
+            better = steps * (self.twice_left[:, None] - steps)
             gains = (better @ ones) / self.held
-            spread = np.einsum("bh,bh->b", better, better) / self.held - gains * gains
-            good = looking & (gains >= self.least)
+            spread = np.einsum("bkh,bkh->bk", better, better) / self.held - gains * gains
+            good = looked & (gains >= self.least[:, None])
             good &= gains > self.sigmas * np.sqrt(np.maximum(spread, 0.0) / self.held)
-            if good.any():
-                self._take(np.flatnonzero(good), best, column, step, factors, gains)
-        return self._ends()
+            some = good.any(axis=1)
+            first = np.where(some, good.argmax(axis=1), len(places))
+            looked &= places <= first[:, None]
+            alive[np.broadcast_to(instances, best.shape)[looked], best[looked]] = False
+            if some.any():
+                who = np.flatnonzero(some)
+                at = who, first[who]
+                self._take(who, best[at], columns[at], steps[at], factors[at], gains[at])
 
-    def _freed(self, best: npt.NDArray[np.intp]) -> Floats:
-        """Return a candidate of each instance on the validation rows, freed of those taken, shape (B, H)."""
-        instances = np.arange(self.batch)
-        column = self.valid[instances, best].astype(np.float64)
+    def _freed(self, some: npt.NDArray[np.intp]) -> Floats:
+        """Return candidates (B, k) of each instance on the validation rows, freed of those taken, shape (B, k, H)."""
+        instances = np.arange(self.batch)[:, None]
+        columns = self.valid[instances, some].astype(np.float64)
         most = max(map(len, self.orders))
         if most:
-            shares = self.shares[instances, best, None, :most]
-            column -= np.matmul(shares, self.taken[:, :most])[:, 0]
-        return column
+            columns -= np.matmul(self.shares[instances, some, :most], self.taken[:, :most])
+        return columns
 
     def _take(
         self,
         who: npt.NDArray[np.intp],
-        best: npt.NDArray[np.intp],
-        column: Floats,
-        step: Floats,
+        which: npt.NDArray[np.intp],
+        columns: Floats,
+        steps: Floats,
         factors: Floats,
         gains: Floats,
     ) -> None:
-        which = best[who]
         place = np.array([len(self.orders[b]) for b in who.tolist()])
-        self.twice_left[who] -= 2.0 * step[who]
-        self.taken[who, place], self.factors[who, place] = column[who], factors[who]
+        self.twice_left[who] -= 2.0 * steps
+        self.taken[who, place], self.factors[who, place] = columns, factors
         table = self.table[who]
         at = np.arange(len(who))
         share = table[at, :, which] / self.norms[who, which][:, None]
@@ -270,7 +288,7 @@ class Pursuit:
         table -= share[:, :, None] * table[at, which][:, None, :]
         self.table[who] = table
         self.norms[who] = np.diagonal(table, axis1=1, axis2=2)
-        for b, k, gain in zip(who.tolist(), which.tolist(), gains[who].tolist(), strict=True):
+        for b, k, gain in zip(who.tolist(), which.tolist(), gains.tolist(), strict=True):
             self.orders[b].append(k)
             self.gains[b].append(gain)
 
