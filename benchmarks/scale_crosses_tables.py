@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import Any
 
 DAY = 4_000_000_000
@@ -20,47 +21,76 @@ def rate(size: Result, what: str) -> float:
     return float(size["rows"] / size[what]["processor_s"])
 
 
+def clock(size: Result, what: str) -> float:
+    """Return rows a second of the clock on the wall, on all cores."""
+    return float(size["rows"] / size[f"{what}_all"]["wall_s"])
+
+
 def table(result: Result) -> str:
     """Return rows a second and peak memory by size."""
+    cores = result["cores"]
     lines = [
-        "| rows | log, GB | fit, rows/s | transform, rows/s | peak of fit, GB | peak of transform, GB | passes of fit |",
-        "|---|---|---|---|---|---|---|",
+        (
+            f"| rows | log, GB | fit, rows/s, 1 core | {cores} cores | transform, rows/s, 1 core | {cores} cores "
+            "| peak of fit, GB | peak of transform, GB | passes of fit |"
+        ),
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {size['rows'] / 1e6:.0f} million | {size['log_bytes'] / 1e9:.2f} | {rate(size, 'fit'):,.0f} "
-        f"| {rate(size, 'transform'):,.0f} | {size['fit']['peak_gb']:.2f} | {size['transform']['peak_gb']:.2f} "
-        f"| {size['fit']['passes']} |"
+        f"| {size['rows'] / 1e6:.0f} million | {size['log_bytes'] / 1e9:.2f} "
+        f"| {rate(size, 'fit'):,.0f} | {clock(size, 'fit'):,.0f} "
+        f"| {rate(size, 'transform'):,.0f} | {clock(size, 'transform'):,.0f} "
+        f"| {peak(size, 'fit'):.2f} | {peak(size, 'transform'):.2f} | {size['fit']['passes']} |"
         for size in result["sizes"]
     ]
     return "\n".join(lines)
 
 
+def peak(size: Result, what: str) -> float:
+    """Return the peak of memory on one core or all, whichever is more."""
+    return float(max(size[what]["peak_gb"], size[f"{what}_all"]["peak_gb"]))
+
+
+def in_memory(measured: Result, kind: str) -> float:
+    """Return microseconds a row of a frame in memory: the median run."""
+    times = [run[f"fit_{kind}_s"] + run[f"transform_{kind}_s"] for run in measured["runs"]]
+    return float(statistics.median(times) / measured["rows"] * 1e6)
+
+
 def compared(result: Result) -> str:
-    """Return microseconds a row against dictionary loops, frames in memory, and bare reading and writing."""
-    size, loop, bare, memory = (
-        result["sizes"][-1],
-        result["loop"],
-        result["bare"],
-        result["in_memory"],
-    )
+    """Return microseconds a row against dictionary loops, of frames in memory and of files, on one core and on all."""
+    size, loop, bare = result["sizes"][-1], result["loop"], result["bare"]
     ours = 1e6 / rate(size, "fit") + 1e6 / rate(size, "transform")
+    every = 1e6 / clock(size, "fit") + 1e6 / clock(size, "transform")
     needed = bare["fit_us_a_row"] + bare["transform_us_a_row"]
-    first = result["sizes"][0]["rows"]
-    in_memory = (memory["fit_s"] + memory["transform_s"]) / first * 1e6
+    cores, slow = result["cores"], loop["rows_us_a_row"]
+    million, most = (f"{one['rows'] / 1e6:.0f} million rows" for one in (result["in_memory"], size))
     rows = [
-        (f"ours, {size['rows'] / 1e6:.0f} million rows, files to files", ours),
-        ("of which reading and writing Parquet and nothing else", needed),
-        ("ours, less reading and writing", ours - needed),
-        (f"`fit_crosses` and `transform` of a frame in memory, {first / 1e6:.0f} million rows", in_memory),
-        (f"dictionary loop over NumPy rows, {loop['rows']:,} rows in memory", loop["rows_us_a_row"]),
-        ("dictionary loop over lists, keys zipped", loop["lists_us_a_row"]),
+        (f"a frame in memory, {million}", 1, in_memory(result["in_memory"], "processor")),
+        (f"a frame in memory, {million}", cores, in_memory(result["in_memory_all"], "wall")),
+        (f"files to files, {most}", 1, ours),
+        (f"files to files, {most}", cores, every),
+        ("of which reading and writing Parquet and nothing else", 1, needed),
+        ("files to files, less reading and writing", 1, ours - needed),
+        (f"dictionary loop over NumPy rows, {loop['rows']:,} rows in memory", 1, slow),
+        ("the same loop, reading and writing Parquet", 1, slow + loop["parquet_us_a_row"]),
+        ("dictionary loop over lists, keys zipped, in memory", 1, loop["lists_us_a_row"]),
     ]
     lines = [
-        "| fit and transform, one core | microseconds a row | the loop over NumPy rows takes |",
-        "|---|---|---|",
+        "| fit and transform | cores | microseconds a row | the loop over NumPy rows takes |",
+        "|---|---|---|---|",
     ]
     lines += [
-        f"| {name} | {time:.2f} | {loop['rows_us_a_row'] / time:.1f} times as long |" for name, time in rows
+        f"| {name} | {used} | {time:.2f} | {slow / time:.1f} times as long |" for name, used, time in rows
+    ]
+    first = in_memory(result["in_memory"] | {"runs": [result["in_memory"]["first"]]}, "processor")
+    lines += [
+        "",
+        (
+            f"A frame in memory: the median of {len(result['in_memory']['runs'])} runs. The first one in a process, into memory "
+            f"that the system has to find and clear, takes {first:.2f} microseconds a row on one core "
+            f"({slow / first:.0f} times)."
+        ),
     ]
     return "\n".join(lines)
 

@@ -121,7 +121,7 @@ class BatchColumns:
             fits = self._known_only and not self._checks
             # As if without a sign: what is below 0 is above all that the type holds with one.
             limit = min(field.cardinality, int(np.iinfo(array.dtype).max) + 1)
-            if fits or int(array.view(f"u{array.dtype.itemsize}").max()) < limit:
+            if fits or int(array.view(f"{array.dtype.byteorder}u{array.dtype.itemsize}").max()) < limit:
                 return array.astype(np.int64) if array.dtype == np.uint64 else array
             if not self._known_only:
                 known = (array >= 0) & (array < field.cardinality)

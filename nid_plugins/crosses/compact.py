@@ -28,6 +28,11 @@ _BLOCK = 2**15  # keys hashed at a time: what is in between stays in cache
 Integers = npt.NDArray[np.integer[Any]]
 
 
+def table_room(memory: int) -> int:
+    """Return the bytes for tables beside so many for rows and counters."""
+    return min(memory // 8, TABLE_BYTES)
+
+
 def with_tables(spaces: Mapping[Any, tuple[int, int]], memory: int) -> set[Any]:
     """Return which key spaces have a table, the smallest ones, as many as memory holds.
 

@@ -9,7 +9,15 @@ import numpy.typing as npt
 
 from nid_plugins.crosses.bins import FastBins
 from nid_plugins.crosses.columns import BatchColumns
-from nid_plugins.crosses.compact import TABLE_BYTES, CrossCode, Integers, KeyNumbers, MemberCodes, with_tables
+from nid_plugins.crosses.compact import (
+    TABLE_BYTES,
+    CrossCode,
+    Integers,
+    KeyNumbers,
+    MemberCodes,
+    table_room,
+    with_tables,
+)
 from nid_plugins.crosses.frame_source import BLOCK
 from nid_plugins.crosses.keys import Int64Array, cross_keys
 from nid_plugins.crosses.lookup import members_of
@@ -55,6 +63,12 @@ def used_ids(crosses: CrossFeatures) -> dict[str, Int64Array]:
     return {name: np.unique(np.concatenate(parts)) for name, parts in found.items()}
 
 
+def member_fields(crosses: CrossFeatures) -> tuple[str, ...]:
+    """Return the names of the members of crosses, in schema order."""
+    used = {name for cross in crosses.crosses for name in cross.fields}
+    return tuple(name for name in crosses.schema.names if name in used)
+
+
 class CompiledCrosses:
     """The crosses of a :class:`~nid_plugins.crosses.features.CrossFeatures`, ready for batch after batch.
 
@@ -62,7 +76,8 @@ class CompiledCrosses:
 
     Args:
         crosses: The crosses.
-        memory: Bytes for tables of fields, and as much for those of crosses; what has none is hashed.
+        memory: Bytes for rows on their way. Tables of fields take an eighth of it at most, and those of crosses as much,
+            and no more than :data:`~nid_plugins.crosses.compact.TABLE_BYTES`; what has none is hashed.
 
     Attributes:
         members: Codes of the members of crosses.
@@ -70,21 +85,22 @@ class CompiledCrosses:
         fields: The members, in schema order.
     """
 
-    def __init__(self, crosses: CrossFeatures, memory: int = TABLE_BYTES) -> None:
+    def __init__(self, crosses: CrossFeatures, memory: int | None = None) -> None:
+        room = TABLE_BYTES if memory is None else table_room(memory)
         sizes = {
             name: size
             for cross in crosses.crosses
             for name, size in zip(cross.fields, cross.sizes, strict=True)
         }
         used = {name: ids for name, ids in used_ids(crosses).items() if name not in crosses.edges}
-        tables = with_tables({name: (sizes[name], len(ids)) for name, ids in used.items()}, memory)
+        tables = with_tables({name: (sizes[name], len(ids)) for name, ids in used.items()}, room)
         self.members = {
             name: MemberCodes(sizes[name], ids, table=name in tables) for name, ids in used.items()
         }
         # All bins of a dense field have codes: there are few, and values are told apart anyhow.
         self.members |= {name: MemberCodes(sizes[name]) for name in crosses.edges}
         self.bins = {name: FastBins(edges) for name, edges in crosses.edges.items()}
-        self.fields = tuple(name for name in crosses.schema.names if name in sizes)
+        self.fields = member_fields(crosses)
         codes = [
             CrossCode(cross.fields, cross.sizes, self.members) if cross.exact else None
             for cross in crosses.crosses
@@ -95,7 +111,7 @@ class CompiledCrosses:
                 for k, code in enumerate(codes)
                 if code is not None and code.radix
             },
-            memory,
+            room,
         )
         self._lookups = [
             _Lookup(cross, code if code is not None and code.radix else None, self.members, table=k in tables)

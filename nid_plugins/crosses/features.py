@@ -53,6 +53,8 @@ class CrossFeatures:
         SchemaError: A cross of a field that is not in the schema.
     """
 
+    _looked_up = 0  # rows
+
     def __init__(
         self, schema: FeatureSchema, crosses: Iterable[Cross], edges: Mapping[str, npt.NDArray[np.float32]]
     ) -> None:
@@ -82,7 +84,6 @@ class CrossFeatures:
                 received=sorted(twice),
                 expected="no field's or other cross's name",
             )
-        self._looked_up = 0  # rows
 
     def __len__(self) -> int:
         return len(self.crosses)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nid_plugins.crosses.columns import BatchColumns
-from nid_plugins.crosses.compiled import CompiledCrosses, ids_of_rows
+from nid_plugins.crosses.compiled import CompiledCrosses, ids_of_rows, member_fields
 from nid_plugins.crosses.out_of_core import memory_of
 from nid_plugins.crosses.passes import batch_rows
 from nid_plugins.crosses.scratch import Scratch
@@ -58,7 +58,7 @@ def transform_files(
     source = ParquetSource(paths)
     _check_place(out, paths)
     spread = remote_executor(executor)
-    source.require(CompiledCrosses(crosses).fields)
+    source.require(member_fields(crosses))
     kept = _kept(keep, source, crosses)
     fragments = source.fragments()
     manifest = _manifest(crosses, source, fragments, kept)
@@ -179,7 +179,7 @@ def ids_of_files(
     """
     size, most = memory_of(memory), thread_count(threads)
     source = ParquetSource(paths)
-    compiled = CompiledCrosses(crosses)
+    compiled = CompiledCrosses(crosses, size)
     source.require(compiled.fields)
     out = np.empty((source.rows, len(crosses)), dtype=np.int32)
     pieces = source.pieces()
@@ -203,7 +203,7 @@ def coverage_of_files(crosses: CrossFeatures, paths: Any, memory: int | str) -> 
     """Return the share of rows in files that have an id other than 0, shape (K,); see :func:`ids_of_files`."""
     size = memory_of(memory)
     source = ParquetSource(paths)
-    compiled = CompiledCrosses(crosses)
+    compiled = CompiledCrosses(crosses, size)
     source.require(compiled.fields)
     rows = batch_rows(size // 2, len(compiled.fields) + len(crosses))
     covered = np.zeros(len(crosses), dtype=np.int64)

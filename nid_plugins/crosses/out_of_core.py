@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from nid_plugins.crosses.bins import FastBins, edges_of_sorted, sorted_values
 from nid_plugins.crosses.columns import BatchColumns
-from nid_plugins.crosses.compact import TABLE_BYTES, CrossCode, MemberCodes, with_tables
+from nid_plugins.crosses.compact import CrossCode, MemberCodes, table_room, with_tables
 from nid_plugins.crosses.counting import DirectCounter, FilteredCounter, SortedCounter
 from nid_plugins.crosses.keys import is_exact
 from nid_plugins.crosses.passes import CrossTask, EdgesTask, FieldTask, counters, is_dense, run
@@ -97,7 +97,7 @@ class Fit:
         self._executor = remote_executor(executor)
         self._threads = thread_count(threads)
         self._batch, self._counting = size // 4, size * 3 // 4
-        self._tables = min(size // 8, TABLE_BYTES)
+        self._tables = table_room(size)
         self._source = source
         self._schema = schema
         self._bins = bins

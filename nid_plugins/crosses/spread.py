@@ -193,7 +193,7 @@ class PartWriter:
             return
         with self._lock:
             if self._compiled is None:
-                self._compiled = CompiledCrosses(self._crosses)
+                self._compiled = CompiledCrosses(self._crosses, self._memory)
         write_part(
             self._crosses,
             self._compiled,

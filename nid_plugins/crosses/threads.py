@@ -6,6 +6,8 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
+
 from nid_plugins.errors import SettingError
 
 if TYPE_CHECKING:
@@ -27,11 +29,11 @@ def thread_count(threads: object = None) -> int:
     if threads is None:
         usable = getattr(os, "sched_getaffinity", None)  # not on every system
         return len(usable(0)) if usable else os.cpu_count() or 1
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+    if isinstance(threads, bool) or not isinstance(threads, int | np.integer) or threads < 1:
         raise SettingError(
             "threads out of range", received=repr(threads), expected="an integer of at least 1, or None"
         )
-    return threads
+    return int(threads)
 
 
 def threads_for(rows: int, most: int) -> int:

@@ -113,14 +113,6 @@ def _lookup_sorted(keys: Int64Array, valid: BoolArray, kept: Int64Array) -> npt.
     return position.astype(np.int32)
 
 
-def count_keys(keys: Int64Array, valid: BoolArray) -> tuple[Int64Array, Int64Array]:
-    """Return the distinct valid keys, ascending, and how often each occurs.
-
-    By sorting: on int64 it took half the time of hashing (pandas) from 1e3 to 2e6 rows.
-    """
-    return np.unique(keys if valid.all() else keys[valid], return_counts=True)
-
-
 def check_min_count(min_count: object, rows: int) -> float:
     """Return the count a combination must exceed to be kept.
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nid_plugins import SettingError
-from nid_plugins.crosses.vocabulary import Cross, _lookup_sorted, _lookup_table, check_min_count, count_keys
+from nid_plugins.crosses.vocabulary import Cross, _lookup_sorted, _lookup_table, check_min_count
 
 small_keys = st.lists(st.integers(0, 30), max_size=60)
 
@@ -27,16 +27,6 @@ def test_both_look_ups_agree_with_a_dictionary(keys, kept):
     for found in (_lookup_table(array, valid, vocabulary, 31), _lookup_sorted(array, valid, vocabulary)):
         assert found.dtype == np.int32
         assert found.tolist() == expected
-
-
-@given(small_keys)
-def test_counts(keys):
-    valid = np.array([key != 3 for key in keys], dtype=bool)
-    found, counts = count_keys(np.array(keys, dtype=np.int64), valid)
-    assert dict(zip(found.tolist(), counts.tolist(), strict=True)) == {
-        k: keys.count(k) for k in keys if k != 3
-    }
-    assert found.tolist() == sorted(found.tolist())
 
 
 @pytest.mark.parametrize(("rows", "expected"), [(100, 2), (20_000, 2), (1_000_000, 100)])
