@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -105,29 +106,34 @@ def checked(name: str, found: Explanation, unswitched: npt.NDArray[np.bool_]) ->
         PluginError: It breaks the contract.
     """
     p = len(unswitched)
-    sets = [tuple(map(int, members)) for members in found.sets]
+    sets = [tuple(members) for members in found.sets]
+    if not set(map(type, chain.from_iterable(sets))) <= {int}:
+        sets = [tuple(map(int, members)) for members in sets]
     strengths = np.asarray(found.strengths, dtype=np.float64)
     pairs = None if found.pairs is None else np.asarray(found.pairs, dtype=np.float64)
-    # All sets of one size at once: there are a hundred and more an instance.
-    stuck = np.zeros(len(sets), dtype=bool)
+    # All at once, end to end: there are a hundred and more an instance.
+    flat = list(chain.from_iterable(sets))
     sizes = np.array([len(members) for members in sets], dtype=np.intp)
-    for size in set(sizes.tolist()):
-        these = np.flatnonzero(sizes == size)
-        members = np.array([sets[k] for k in these.tolist()])
-        if size < 2 or members.min() < 0 or members.max() >= p or (np.diff(members, axis=1) <= 0).any():
-            raise _broken(name, "sets", sets[:5], f"sets of two or more ascending positions below {p}")
-        stuck[these] = unswitched[members].any(axis=1)
+    good = (sizes >= 2).all() and min(flat, default=0) >= 0 and max(flat, default=0) < p
+    if good:
+        fields = np.array(flat, dtype=np.intp)
+        starts = np.cumsum(sizes) - sizes
+        ascending = fields[1:] > fields[:-1]
+        ascending[starts[1:] - 1] = True
+        good = ascending.all()
+    if not good:
+        raise _broken(name, "sets", sets[:5], f"sets of two or more ascending positions below {p}")
     if len(set(sets)) < len(sets):
         raise _broken(name, "sets", sets[:5], "each set once")
     if strengths.shape != (len(sets),) or not np.isfinite(strengths).all() or strengths.min(initial=0.0) < 0:
         raise _broken(name, "strengths", strengths[:5], f"{len(sets)} finite numbers, not negative")
     if pairs is not None and (pairs.shape != (p, p) or not np.isfinite(pairs).all()):
         raise _broken(name, "pair strengths", f"shape {pairs.shape}", f"finite numbers of shape ({p}, {p})")
-    if stuck.any():
-        some = np.flatnonzero(~stuck)
-        sets, strengths = [sets[k] for k in some.tolist()], strengths[some]
-    if pairs is not None and unswitched.any():
-        pairs = np.where(unswitched | unswitched[:, None], 0.0, pairs)
+    if unswitched.any():
+        if sets:
+            some = np.flatnonzero(~np.logical_or.reduceat(unswitched[fields], starts))
+            sets, strengths = [sets[k] for k in some.tolist()], strengths[some]
+        pairs = None if pairs is None else np.where(unswitched | unswitched[:, None], 0.0, pairs)
     return Explanation(sets, strengths, found.r2, pairs)
 
 
