@@ -219,7 +219,7 @@ class ModelComparison(Shown):
                 tuple(map(str, spec["notes"])),
                 dict(spec["settings"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ArtefactError("the comparison is damaged", received=repr(error)) from error
 
     def save(self, path: str | os.PathLike[str]) -> None:

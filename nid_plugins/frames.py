@@ -80,7 +80,11 @@ def _as_array(name: object, values: Any) -> npt.NDArray[Any]:
         if str(values.dtype) == "torch.bfloat16":  # which NumPy has not
             values = values.float()
     if isinstance(values, np.ma.MaskedArray) and values.mask.any():
-        values = np.ma.filled(values.astype(np.float64), np.nan)
+        if values.dtype.kind in "biuf":
+            values = np.ma.filled(values.astype(np.float64), np.nan)
+        else:  # objects and text, which may be no numbers
+            hidden, values = np.ma.getmaskarray(values), np.array(values.data, dtype=object)
+            values[hidden] = None
     try:
         array = np.asarray(values)
     except ValueError as error:  # lists of different lengths

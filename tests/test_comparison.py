@@ -43,6 +43,7 @@ def test_it_comes_back_from_its_file(found, tmp_path):
         (lambda spec: spec["measures"][0].pop("low"), "damaged"),
         (lambda spec: spec.update(names=["one"]), "damaged"),
         (lambda spec: spec.update(calibration=[[]]), "damaged"),
+        (lambda spec: spec.update(rows=math.inf), "damaged"),
     ],
 )
 def test_files_that_are_none_are_refused(found, tmp_path, change, message):

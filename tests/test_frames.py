@@ -195,6 +195,16 @@ def test_masked_values_are_missing():
         read_matrix(COLUMNS | {"site": site}, SCHEMA)
 
 
+def test_masked_objects_are_missing_and_masked_text_is_no_number():
+    site = np.ma.masked_array(np.array([4, "?", 2], dtype=object), mask=[False, True, False])
+    with pytest.raises(FrameError, match="field 'site'.*nan at row 1"):
+        read_matrix(COLUMNS | {"site": site}, SCHEMA)
+    for text in (np.array(["4", "0", "2"]), np.array(["4", "0", "2"], dtype=object)):
+        hidden = np.ma.masked_array(text, mask=[False, True, False])
+        with pytest.raises(FrameError, match="field 'site'.*not numeric"):
+            read_matrix(COLUMNS | {"site": hidden}, SCHEMA)
+
+
 @pytest.mark.parametrize(
     ("price", "said"),
     [([1 + 2j, np.complex128(2), 1.0], "not numeric"), ([1, 2, 10**400], "inf at row 2")],
