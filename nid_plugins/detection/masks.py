@@ -16,8 +16,8 @@ Floats = npt.NDArray[np.float64]
 
 MIN_ROWS = 24
 """Fewest masks that leave at least two rows each to validate and to test."""
-TILE = 32
-"""Perturbed rows made as one long row."""
+LONG = 5000
+"""Numbers of perturbed rows made as one long row."""
 
 
 def random_masks(fields: int, rows: int, rng: np.random.Generator) -> Masks:
@@ -66,15 +66,16 @@ def perturb(
     Returns:
         Rows of shape (M, p): a new array.
     """
-    # A bitwise select, off ^ ((on ^ off) * mask), which is several times as fast as np.where. Rows are taken TILE at a
-    # time, as one long row: with one at a time most of the time would go into starting anew.
+    # A bitwise select, off ^ ((on ^ off) * mask), which is several times as fast as np.where. Several rows are taken as
+    # one long row: with one at a time most of the time would go into starting anew.
     kind = np.dtype(dtype)
     bits = np.dtype(f"i{kind.itemsize}")
     on, off = row.astype(kind).view(bits), baseline.astype(kind).view(bits)
     flip, p = on ^ off, len(row)
     out = np.empty(masks.shape, dtype=bits)
-    whole = len(masks) // TILE * TILE
-    for rows, tile in ((slice(whole), TILE), (slice(whole, None), 1)):
+    several = max(1, LONG // p)
+    whole = len(masks) // several * several
+    for rows, tile in ((slice(whole), several), (slice(whole, None), 1)):
         long = out[rows].reshape(-1, tile * p)
         np.copyto(long, masks[rows].reshape(-1, tile * p))
         long *= np.tile(flip, tile)
