@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ MOST = 3000
 
 
 def bootstrap_tops(
-    worth: npt.NDArray[np.float32],
+    worth: npt.NDArray[np.floating[Any]],
     ranked: Sequence[Members],
     top_k: int,
     rng: np.random.Generator,
@@ -54,7 +54,7 @@ def bootstrap_tops(
 
 
 def bootstrap_stability(
-    worth: npt.NDArray[np.float32],
+    worth: npt.NDArray[np.floating[Any]],
     ranked: Sequence[Members],
     top_k: int,
     rng: np.random.Generator,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -69,7 +69,9 @@ def mean_strengths(results: Sequence[InstanceResult], pairs: Sequence[Members]) 
     return dict(zip(pairs, means.tolist(), strict=True))
 
 
-def worth(rank: Rank, results: Sequence[InstanceResult], sets: Sequence[Members]) -> npt.NDArray[np.float32]:
+def worth(
+    rank: Rank, results: Sequence[InstanceResult], sets: Sequence[Members]
+) -> npt.NDArray[np.floating[Any]]:
     """Return what each of some sets is worth in each instance, shape (instances, sets).
 
     Args:
@@ -77,7 +79,9 @@ def worth(rank: Rank, results: Sequence[InstanceResult], sets: Sequence[Members]
         results: The instances.
         sets: The sets, each once.
     """
-    matrix = np.zeros((len(results), len(sets)), dtype=np.float32)
+    # Squares of large logits are beyond float32.
+    dtype = np.float64 if rank == "strength" else np.float32
+    matrix = np.zeros((len(results), len(sets)), dtype=dtype)
     column = {members: i for i, members in enumerate(sets)}
     for row, result in enumerate(results):
         for members, value in zip(result.sets, _found(rank, result), strict=True):

@@ -61,6 +61,17 @@ def test_against_the_definition(rank, pairs):
     assert found == pytest.approx({m: total[m] for m in found}, rel=1e-5)
 
 
+def test_logits_whose_squares_are_beyond_float32():
+    results = instances()
+    for result in results:
+        result.pairs *= np.float32(1e25)
+        result.strengths = [s * 1e25 for s in result.strengths]
+    matrix = worth("strength", results, PAIRS)
+    assert np.isfinite(matrix).all()
+    assert all(0 <= i.stability <= 1 for i in report_of(results, "strength"))
+    np.testing.assert_allclose(matrix, 1e50 * worth("strength", instances(), PAIRS), rtol=1e-4)
+
+
 @pytest.mark.parametrize("rank", RANKS)
 def test_nothing_found_is_worth_nothing(rank):
     assert scores(rank, []) == {}
