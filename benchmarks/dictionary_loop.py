@@ -61,7 +61,7 @@ def parquet_cost(log: Path, columns: Sequence[str], ids: npt.NDArray[np.int64]) 
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from nid_plugins.crosses.files_out import COMPRESSION
+    from nid_plugins.crosses.files_out import writing
 
     start = time.process_time()
     table = pq.read_table(min(log.iterdir()), columns=list(columns))
@@ -69,5 +69,5 @@ def parquet_cost(log: Path, columns: Sequence[str], ids: npt.NDArray[np.int64]) 
     reading = (time.process_time() - start) / len(table)
     start = time.process_time()
     out = pa.table({f"x{k}": np.ascontiguousarray(column, np.int32) for k, column in enumerate(ids.T)})
-    pq.write_table(out, log.with_name("loop.parquet"), **COMPRESSION)
+    pq.write_table(out, log.with_name("loop.parquet"), **writing((), out.column_names))
     return (reading + (time.process_time() - start) / len(ids)) * 1e6

@@ -117,7 +117,9 @@ def in_memory(folder: Path) -> dict[str, Any]:
 
     frame = pd.read_parquet(folder / "log")
     runs = []
+    crosses = ids = None
     for _ in range(1 + RUNS):
+        del crosses, ids  # the memory of the last run
         times = [(time.process_time(), time.perf_counter())]
         crosses = fit_crosses(sets(LISTED), frame, SCHEMA, max_crosses=CROSSES)
         times.append((time.process_time(), time.perf_counter()))
@@ -145,7 +147,7 @@ def bare(folder: Path) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     from nid_plugins.crosses import CrossFeatures
-    from nid_plugins.crosses.files_out import COMPRESSION
+    from nid_plugins.crosses.files_out import writing
     from nid_plugins.crosses.passes import LARGEST_BATCH
     from nid_plugins.crosses.sources import ParquetSource
 
@@ -162,7 +164,9 @@ def bare(folder: Path) -> dict[str, Any]:
         times.append(time.process_time() - start)
     arrays = [pa.array(np.ascontiguousarray(column)) for column in ids.T]
     start = time.process_time()
-    pq.write_table(pa.table(arrays, names=list(crosses.names)), folder / "bare.parquet", **COMPRESSION)
+    pq.write_table(
+        pa.table(arrays, names=list(crosses.names)), folder / "bare.parquet", **writing((), crosses.names)
+    )
     writing = time.process_time() - start
     return {
         "rows": len(ids),

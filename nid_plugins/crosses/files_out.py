@@ -32,7 +32,24 @@ if TYPE_CHECKING:
 
 MANIFEST = "_manifest.json"
 _ROW_GROUP = 2**20
-COMPRESSION = {"compression": "zstd", "compression_level": 1}
+
+
+def writing(kept: Sequence[str], ids: Sequence[str]) -> dict[str, Any]:
+    """Return how columns are written, as pyarrow takes it.
+
+    Cross ids are small numbers in no order. Packed into as many bits as they need they are written in less than half the
+    time of a dictionary and its compression, and read in half; every reader of Parquet knows the encoding.
+
+    Args:
+        kept: Columns of any kind.
+        ids: Columns of cross ids.
+    """
+    return {
+        "use_dictionary": list(kept),
+        "column_encoding": dict.fromkeys(ids, "DELTA_BINARY_PACKED"),
+        "compression": dict.fromkeys(kept, "zstd") | dict.fromkeys(ids, "none"),
+        "compression_level": dict.fromkeys(kept, 1) or None,
+    }
 
 
 def transform_files(
@@ -132,12 +149,12 @@ def write_part(
                 schema = pa.schema([*own, *fields])
                 arrays = [*(batch.table.column(name) for name in kept), *(pa.array(one) for one in ids)]
                 if writer is None:
-                    writer = pq.ParquetWriter(temporary, schema, **COMPRESSION)
+                    writer = pq.ParquetWriter(temporary, schema, **writing(kept, crosses.names))
                 waiting.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
                 if sum(map(len, waiting)) >= _ROW_GROUP or sum(w.nbytes for w in waiting) > memory // 4:
                     flush()
             if writer is None:
-                writer = pq.ParquetWriter(temporary, pa.schema(fields), **COMPRESSION)
+                writer = pq.ParquetWriter(temporary, pa.schema(fields), **writing((), crosses.names))
             flush()
         finally:
             if writer is not None:

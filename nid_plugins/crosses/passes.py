@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nid_plugins.detection.executors import Executor
     from nid_plugins.schema import FeatureSchema
 
-SMALLEST_BATCH, LARGEST_BATCH = 2**10, 2**17
+SMALLEST_BATCH, LARGEST_BATCH = 2**10, 2**18
 _FILTER_BYTES = 8 * 2**20
 _MOST_FILTER_BYTES = 2**30
 _ROOMY = 64  # an array of many times more keys than rows costs more than a filter

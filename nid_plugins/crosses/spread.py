@@ -102,7 +102,8 @@ class PassWorker:
         """Count a piece of the rows, or all of them, in tasks."""
         scratch = Scratch()
         for batch in self._source.batches(self._columns, self._rows, piece):
-            for block in batch.blocks():
+            # Codes of a block serve many crosses; a field on its own is counted with all rows at once.
+            for block in [batch] if self._members is None else batch.blocks():
                 rows = BatchColumns(
                     block,
                     self._schema,
