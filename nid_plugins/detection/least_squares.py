@@ -151,8 +151,11 @@ class LeastSquares(Detector):
             axis=2,
         )
         code = (triples[:, :, 0] * p + triples[:, :, 1]) * p + triples[:, :, 2]
-        again = np.tril(code[:, :, None] == code[:, None, :], -1).any(axis=2)
-        first = ~again & (values >= 0)
+        by_code = np.argsort(code, axis=1, kind="stable")
+        ranked = np.take_along_axis(code, by_code, axis=1)
+        first = np.empty(code.shape, dtype=bool)
+        np.put_along_axis(first, by_code, np.diff(ranked, axis=1, prepend=-1) > 0, axis=1)
+        first &= values >= 0
         first &= np.cumsum(first, axis=1) <= self.triples
         scale = len(coded) * state.triple_square
         return [

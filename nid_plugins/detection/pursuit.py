@@ -1,7 +1,7 @@
 """Orthogonal forward selection of candidate sets for several instances side by side.
 
 The rows masks make are touched once, for the Gram matrix of an instance's candidates; from there on a candidate costs
-O(candidates) to take and O(held-out rows) to look at. Instances move on together, one look each a round: what an
+O(candidates) to take and O(held-out rows) to look at. Instances move on together, a few looks each a round: what an
 instance needs is so little that starting a NumPy operation would cost as much as the operation, and would keep
 other threads from the interpreter.
 """
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from nid_plugins.detection.detector import Members
     from nid_plugins.detection.masks import Floats, MaskDesign
 
-CACHE = 4000
-"""Sets whose main effects are kept for the next instances."""
+CACHE = 1_000_000
+"""Main effects of sets that are remembered for the next instances, p + 1 a set: 8 MB, and as much for their basis."""
 
 PART = 1_000_000
 """Most candidates x masks made at once: 4 MB of float32."""
@@ -138,7 +138,7 @@ class Columns:
         """Return what main effects explain of sets: in terms of their orthonormal basis, and as coefficients."""
         design = self.design
         with self._turn:
-            if len(self._places) > CACHE:
+            if len(self._places) * self._coefficients.shape[1] > CACHE:
                 self._places.clear()
             missing: dict[Members, int] = {}
             for k, members in enumerate(sets):

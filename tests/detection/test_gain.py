@@ -229,7 +229,7 @@ def test_threads_may_select_at_once(design, w):
 
 
 def test_the_cache_is_bounded(design, w, monkeypatch):
-    monkeypatch.setattr("nid_plugins.detection.pursuit.CACHE", 10)
+    monkeypatch.setattr("nid_plugins.detection.pursuit.CACHE", 10 * 7)
     selector = GainSelector(design)
     first = selector.select(2 * w[:, 1] * w[:, 2], found(*PAIRS))
     assert selector.select(2 * w[:, 1] * w[:, 2], found(*PAIRS)) == first
