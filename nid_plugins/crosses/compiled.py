@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -156,10 +157,16 @@ class _Lookup:
 
 
 def ids_of_rows(
-    compiled: CompiledCrosses, blocks: Iterable[Rows], schema: FeatureSchema, out: Int32Array, *, check: bool
+    compiled: CompiledCrosses,
+    blocks: Iterable[Rows],
+    schema: FeatureSchema,
+    out: Int32Array,
+    scratch: Scratch,
+    *,
+    check: bool,
 ) -> None:
     """Write the cross ids of blocks of rows, one after the other, into an array of shape (n, K)."""
-    side, scratch = np.empty((out.shape[1], BLOCK), dtype=np.int32), Scratch()
+    side = scratch("side", out.shape[1] * BLOCK, np.int32).reshape(out.shape[1], BLOCK)
     start = 0
     for block in blocks:
         stop = start + len(block)
@@ -182,11 +189,18 @@ def ids_of_frame(
 ) -> Int32Array:
     """Return the cross ids of a frame that was checked, shape (n, K), by at most so many threads."""
     out = np.empty((source.rows, len(compiled)), dtype=np.int32)
+    idle: SimpleQueue[Scratch] = SimpleQueue()
+    threads = threads_for(source.rows, threads)
+    for _ in range(threads):
+        idle.put(Scratch())
 
     def work(piece: list[range]) -> None:
+        scratch = idle.get()
         for rows in source.batches((), 0, piece):
-            ids_of_rows(compiled, rows.blocks(), schema, out[rows.first : rows.stop], check=False)
+            own = out[rows.first : rows.stop]
+            ids_of_rows(compiled, rows.blocks(), schema, own, scratch, check=False)
+        idle.put(scratch)
 
-    for _ in in_threads(work, source.pieces(), threads_for(source.rows, threads)):
+    for _ in in_threads(work, source.pieces(), threads):
         pass
     return out

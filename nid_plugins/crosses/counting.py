@@ -87,6 +87,10 @@ class DirectCounter:
         """Count keys."""
         if not len(self.counts):
             self.counts = np.zeros(self._space, dtype=self.counts.dtype)
+        if self._space <= len(keys):  # as fast, and other threads go on meanwhile
+            more = np.bincount(keys, minlength=self._space)
+            np.add(self.counts, more, out=self.counts, casting="unsafe")
+            return
         np.add.at(self.counts, keys, self._one)
 
     def fresh(self) -> DirectCounter:

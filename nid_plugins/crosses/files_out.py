@@ -131,28 +131,34 @@ def write_part(
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     size = batch_rows(memory // 4, len(columns) + len(crosses))
     fields = [pa.field(name, pa.int32(), nullable=False) for name in crosses.names]
+    rows = 0 if fragment is None else fragment.rows
+    # One array for all row groups of the part: for fresh memory the system would take longer than the ids do.
+    room = min(max(min(_ROW_GROUP, memory // (16 * len(crosses))), size), rows)
+    ids, scratch, filled = np.empty((len(crosses), room), dtype=np.int32), Scratch(), 0
+    others: list[Any] = []
     writer: pq.ParquetWriter | None = None
-    waiting: list[Any] = []
 
     def flush() -> None:
-        if writer is not None and waiting:
-            table = pa.Table.from_batches(waiting, writer.schema)
-            writer.write_table(table, row_group_size=max(len(table), 1))
-            waiting.clear()
+        if writer is not None and filled:
+            own = [pa.chunked_array([batch.column(name) for batch in others]) for name in kept]
+            arrays = [*own, *(pa.array(one[:filled]) for one in ids)]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=writer.schema), row_group_size=filled)
+            others.clear()
 
     try:
         try:
             batches = iter(()) if fragment is None else source.batches(columns, size, [fragment])
             for batch in batches:
-                ids = _ids_of(batch, crosses, compiled)
-                own = [batch.table.schema.field(name) for name in kept]
-                schema = pa.schema([*own, *fields])
-                arrays = [*(batch.table.column(name) for name in kept), *(pa.array(one) for one in ids)]
                 if writer is None:
+                    own = [batch.table.schema.field(name) for name in kept]
+                    schema = pa.schema([*own, *fields])
                     writer = pq.ParquetWriter(temporary, schema, **writing(kept, crosses.names))
-                waiting.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
-                if sum(map(len, waiting)) >= _ROW_GROUP or sum(w.nbytes for w in waiting) > memory // 4:
+                if filled + len(batch) > room or sum(one.nbytes for one in others) > memory // 4:
                     flush()
+                    filled = 0
+                _fill(ids[:, filled : filled + len(batch)], batch, crosses, compiled, scratch)
+                others.append(batch.table.select(list(kept)))
+                filled += len(batch)
             if writer is None:
                 writer = pq.ParquetWriter(temporary, pa.schema(fields), **writing((), crosses.names))
             flush()
@@ -166,10 +172,15 @@ def write_part(
         temporary.unlink(missing_ok=True)
 
 
-def _ids_of(batch: Batch, crosses: CrossFeatures, compiled: CompiledCrosses) -> npt.NDArray[np.int32]:
-    """Return the cross ids of a batch, shape (K, n)."""
-    ids = np.empty((len(crosses), len(batch)), dtype=np.int32)
-    start, scratch = 0, Scratch()
+def _fill(
+    ids: npt.NDArray[np.int32],
+    batch: Batch,
+    crosses: CrossFeatures,
+    compiled: CompiledCrosses,
+    scratch: Scratch,
+) -> None:
+    """Write the cross ids of a batch into an array of shape (K, n)."""
+    start = 0
     for block in batch.blocks():
         columns = BatchColumns(
             block,
@@ -181,7 +192,6 @@ def _ids_of(batch: Batch, crosses: CrossFeatures, compiled: CompiledCrosses) -> 
         )
         compiled.ids(columns, ids[:, start : start + len(block)])
         start += len(block)
-    return ids
 
 
 def ids_of_files(
@@ -209,7 +219,7 @@ def ids_of_files(
         own = out[stop - sum(fragment.rows for fragment in piece) : stop]
         batches = source.batches(compiled.fields, rows, piece)
         blocks = (block for batch in batches for block in batch.blocks())
-        ids_of_rows(compiled, blocks, crosses.schema, own, check=True)
+        ids_of_rows(compiled, blocks, crosses.schema, own, Scratch(), check=True)
 
     for _ in in_threads(work, list(zip(stops.tolist(), pieces, strict=True)), most):
         pass
@@ -223,9 +233,12 @@ def coverage_of_files(crosses: CrossFeatures, paths: Any, memory: int | str) -> 
     compiled = CompiledCrosses(crosses, size)
     source.require(compiled.fields)
     rows = batch_rows(size // 2, len(compiled.fields) + len(crosses))
-    covered = np.zeros(len(crosses), dtype=np.int64)
+    covered, scratch = np.zeros(len(crosses), dtype=np.int64), Scratch()
+    ids = np.empty((len(crosses), rows), dtype=np.int32)
     for batch in source.batches(compiled.fields, rows):
-        covered += np.count_nonzero(_ids_of(batch, crosses, compiled), axis=1)
+        own = ids[:, : len(batch)]
+        _fill(own, batch, crosses, compiled, scratch)
+        covered += np.count_nonzero(own, axis=1)
     return covered / max(source.rows, 1)
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nid_plugins.crosses.frame_source import BLOCK
 from nid_plugins.errors import FrameError, MissingExtraError
 
@@ -107,7 +109,8 @@ class Batch:
         column = self.table.column(name)
         if hasattr(column, "dictionary_decode"):
             column = column.dictionary_decode()
-        array: npt.NDArray[Any] = column.to_numpy(zero_copy_only=False)
+        plain = _is_plain(column)  # for the rest pyarrow imports pandas
+        array: npt.NDArray[Any] = np.from_dlpack(column) if plain else column.to_numpy(zero_copy_only=False)
         return array
 
 
@@ -215,6 +218,14 @@ class ParquetSource:
 def placed(fragment: Fragment) -> Fragment:
     """Return a fragment whose file is found from any working directory."""
     return replace(fragment, file=replace(fragment.file, path=fragment.file.path.absolute()))
+
+
+def _is_plain(column: Any) -> bool:
+    """Return whether an Arrow array is a NumPy array but for its name: numbers, none of them missing."""
+    import pyarrow as pa
+
+    number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+    return bool(number and not column.null_count and hasattr(column, "__dlpack__"))
 
 
 def _files_of(text: str) -> list[Path]:

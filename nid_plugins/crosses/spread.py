@@ -98,9 +98,9 @@ class PassWorker:
             found.append(own)
         return found
 
-    def count(self, tasks: Sequence[Task], piece: Any = None) -> None:
+    def count(self, tasks: Sequence[Task], piece: Any = None, scratch: Scratch | None = None) -> None:
         """Count a piece of the rows, or all of them, in tasks."""
-        scratch = Scratch()
+        scratch = scratch or Scratch()
         for batch in self._source.batches(self._columns, self._rows, piece):
             # Codes of a block serve many crosses; a field on its own is counted with all rows at once.
             for block in [batch] if self._members is None else batch.blocks():
@@ -130,14 +130,14 @@ def one_pass_here(worker: PassWorker, tasks: Sequence[Task], source: Source, thr
         worker.count(tasks)
         return
     sets = [list(tasks), *(worker.fresh() for _ in range(threads - 1))]
-    idle: SimpleQueue[list[Task]] = SimpleQueue()
+    idle: SimpleQueue[tuple[list[Task], Scratch]] = SimpleQueue()
     for one in sets:
-        idle.put(one)
+        idle.put((one, Scratch()))
 
     def work(piece: Any) -> None:
         own = idle.get()
         try:
-            worker.count(own, piece)
+            worker.count(own[0], piece, own[1])
         finally:
             idle.put(own)
 
