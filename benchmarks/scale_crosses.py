@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.common import write
+from benchmarks.scale_crosses_encodings import encodings
 from nid_plugins.crosses.threads import thread_count
 
 if TYPE_CHECKING:
@@ -336,6 +337,7 @@ def main() -> None:
                 result["in_memory"] = step("in-memory", folder)
                 result["in_memory_all"] = step("in-memory", folder, cores=0)
                 result["bare"] = step("bare", folder)
+                result["encodings"] = step("encodings", folder)
                 result["loop"] = step("loop", folder)
                 result["row"] = step("single", folder)
             if millions == 10:
@@ -366,6 +368,7 @@ def run_step(options: argparse.Namespace) -> None:
         "transform": lambda: transform(folder),
         "in-memory": lambda: in_memory(folder),
         "bare": lambda: bare(folder),
+        "encodings": lambda: encodings(folder),
         "loop": lambda: loop(folder),
         "engine": lambda: engine(folder, options.engine),
         "single": lambda: single(folder),

@@ -95,6 +95,22 @@ def compared(result: Result) -> str:
     return "\n".join(lines)
 
 
+def encodings(result: Result) -> str:
+    """Return what it costs to write cross ids in several ways."""
+    names = {
+        "packed": "packed in bits (ours)",
+        "packed, zstd": "packed in bits, zstd",
+        "dictionary, zstd": "dictionaries, zstd",
+        "split, zstd": "bytes split, zstd",
+    }
+    lines = ["| 40 crosses | to write, microseconds a row | to read | bytes a row |", "|---|---|---|---|"]
+    lines += [
+        f"| {names[name]} | {one['write_us_a_row']:.2f} | {one['read_us_a_row']:.2f} | {one['bytes_a_row']:.0f} |"
+        for name, one in result["encodings"]["ways"].items()
+    ]
+    return "\n".join(lines)
+
+
 def engines(result: Result) -> str:
     """Return what counting costs by other engines."""
     names = {

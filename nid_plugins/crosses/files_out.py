@@ -41,7 +41,7 @@ def writing(kept: Sequence[str], ids: Sequence[str]) -> dict[str, Any]:
     time of a dictionary and its compression, and read in half; every reader of Parquet knows the encoding.
 
     Args:
-        kept: Columns of any kind.
+        kept: Paths of columns of any kind.
         ids: Columns of cross ids.
     """
     return {
@@ -92,6 +92,17 @@ def transform_files(
     except OSError as error:
         raise _not_written(out, error) from error
     return out
+
+
+def _paths(schema: Any) -> list[str]:
+    """Return the paths of columns as Parquet has them: a nested column has several."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), sink)
+    columns = pq.ParquetFile(pa.BufferReader(sink.getvalue())).schema
+    return [columns.column(i).path for i in range(len(columns))]
 
 
 def part_name(number: int) -> str:
@@ -152,7 +163,8 @@ def write_part(
                 if writer is None:
                     own = [batch.table.schema.field(name) for name in kept]
                     schema = pa.schema([*own, *fields])
-                    writer = pq.ParquetWriter(temporary, schema, **writing(kept, crosses.names))
+                    paths = _paths(pa.schema(own))
+                    writer = pq.ParquetWriter(temporary, schema, **writing(paths, crosses.names))
                 if filled + len(batch) > room or sum(one.nbytes for one in others) > memory // 4:
                     flush()
                     filled = 0

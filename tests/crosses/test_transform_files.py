@@ -12,7 +12,7 @@ import pytest
 
 import nid_plugins as nid
 from nid_plugins import ArtefactError, DenseField, FeatureSchema, FrameError, SettingError, SparseField
-from nid_plugins.crosses import files_out, sources
+from nid_plugins.crosses import files_out, passes, sources
 from nid_plugins.crosses.compiled import CompiledCrosses
 from nid_plugins.crosses.scratch import Scratch
 from nid_plugins.testing.golden import golden
@@ -296,3 +296,38 @@ def test_a_place_that_cannot_be_written(crosses, files, tmp_path):
         crosses.transform(files, out=tmp_path / "file" / "ids")
     with pytest.raises(SettingError, match="not a folder"):
         crosses.transform(files, out=5)
+
+
+def test_ids_are_packed_and_kept_columns_compressed(tmp_path):
+    """Also where names hold dots, which Parquet's tools take for nested columns."""
+    schema = nid.FeatureSchema([nid.SparseField("item.id", 4), nid.SparseField("b", 3)])
+    frame = {"item.id": np.arange(400) % 4, "b": np.arange(400) % 3}
+    names = pa.array(["x", "y"] * 200).dictionary_encode()
+    pq.write_table(
+        pa.table({**frame, "note": names, "at": pa.array([{"s": 1}] * 400)}), tmp_path / "a.parquet"
+    )
+    crosses = nid.fit_crosses([("item.id", "b")], frame, schema, min_count=1)
+    out = crosses.transform(tmp_path / "a.parquet", out=tmp_path / "ids", keep="all")
+    (part,) = out.glob("*.parquet")
+    group = pq.read_metadata(part).row_group(0)
+    columns = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
+    ids = columns.pop(crosses.names[0])
+    assert "DELTA_BINARY_PACKED" in ids.encodings
+    assert ids.compression == "UNCOMPRESSED"
+    assert {column.compression for column in columns.values()} == {"ZSTD"}
+    table = pq.read_table(part)
+    assert np.array_equal(table[crosses.names[0]].to_numpy(), crosses.transform(frame)[:, 0])
+    assert table["note"].to_pylist() == names.to_pylist()
+
+
+def test_a_part_of_several_row_groups_keeps_its_rows_apart(crosses, rows, files, tmp_path, monkeypatch):
+    """One array serves all row groups of a part."""
+    monkeypatch.setattr(files_out, "_ROW_GROUP", 130)
+    monkeypatch.setattr(passes, "SMALLEST_BATCH", 50)
+    monkeypatch.setattr(passes, "LARGEST_BATCH", 70)
+    out = crosses.transform(files, out=tmp_path / "ids", keep=["request"])
+    assert np.array_equal(ids_in(out, crosses), crosses.transform(rows))
+    first = pq.ParquetFile(min(out.glob("*.parquet")))
+    assert first.num_row_groups > 3
+    expected = pq.read_table(files / "0.parquet")["request"].to_pylist()
+    assert first.read()["request"].to_pylist() == expected
