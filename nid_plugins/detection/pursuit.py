@@ -209,11 +209,12 @@ class Pursuit:
         self.norms = np.diagonal(self.table, axis1=1, axis2=2).copy()
         # What is left of a column is rounding below this: a copy of what was taken, or no more rows than main effects.
         self.floor = np.maximum(1e-4 * self.norms.max(axis=1, keepdims=True), NOTHING * candidates.whole)
-        self.twice_left = 2.0 * residuals[:, design.valid]
+        self.twice_left = (2.0 * residuals[:, design.valid]).astype(np.float32)
         self.test_left = residuals[:, design.test]
-        # What each candidate had in common with those taken, and these, freed of each other, on the validation rows.
+        # What each candidate had in common with those taken, and these, freed of each other, on the validation rows: in
+        # float32 like the columns, for these are what most of the work is on.
         self.shares = np.zeros((batch, most, most))
-        self.taken = np.zeros((batch, most, self.held))
+        self.taken = np.zeros((batch, most, self.held), dtype=np.float32)
         self.factors = np.zeros((batch, most))
         self.orders: list[list[int]] = [[] for _ in range(batch)]
         self.gains: list[list[float]] = [[] for _ in range(batch)]
@@ -224,7 +225,7 @@ class Pursuit:
         instances = np.arange(self.batch)[:, None]
         alive = np.zeros_like(self.level, dtype=bool)
         going = np.ones(self.batch, dtype=bool)
-        ones = np.ones(self.held)
+        ones = np.ones(self.held, dtype=np.float32)
         places = np.arange(min(LOOKS, alive.shape[1]))
         # Those left explain even less; half, since the rows differ.
         enough = (np.maximum(self.least / 2, TINY) * self.rows)[:, None]
@@ -243,10 +244,10 @@ class Pursuit:
             factors = self.table[instances, best, -1]
             factors /= np.maximum(self.norms, self.floor)[instances, best]
             columns = self._freed(best)
-            steps = factors[:, :, None] * columns
+            steps = factors[:, :, None].astype(np.float32) * columns
             # r^2 - (r - s)^2 on the validation rows
             better = steps * (self.twice_left[:, None] - steps)
-            gains = (better @ ones) / self.held
+            gains = (better @ ones).astype(np.float64) / self.held
             spread = np.einsum("bkh,bkh->bk", better, better) / self.held - gains * gains
             good = looked & (gains >= self.least[:, None])
             good &= gains > self.sigmas * np.sqrt(np.maximum(spread, 0.0) / self.held)
@@ -259,21 +260,21 @@ class Pursuit:
                 at = who, first[who]
                 self._take(who, best[at], columns[at], steps[at], factors[at], gains[at])
 
-    def _freed(self, some: npt.NDArray[np.intp]) -> Floats:
+    def _freed(self, some: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
         """Return candidates (B, k) of each instance on the validation rows, freed of those taken, shape (B, k, H)."""
         instances = np.arange(self.batch)[:, None]
-        columns = self.valid[instances, some].astype(np.float64)
+        columns = self.valid[instances, some]
         most = max(map(len, self.orders))
         if most:
-            columns -= np.matmul(self.shares[instances, some, :most], self.taken[:, :most])
+            columns -= np.matmul(self.shares[instances, some, :most].astype(np.float32), self.taken[:, :most])
         return columns
 
     def _take(
         self,
         who: npt.NDArray[np.intp],
         which: npt.NDArray[np.intp],
-        columns: Floats,
-        steps: Floats,
+        columns: npt.NDArray[np.float32],
+        steps: npt.NDArray[np.float32],
         factors: Floats,
         gains: Floats,
     ) -> None:
