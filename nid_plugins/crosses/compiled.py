@@ -19,7 +19,7 @@ from nid_plugins.crosses.compact import (
     table_room,
     with_tables,
 )
-from nid_plugins.crosses.frame_source import BLOCK
+from nid_plugins.crosses.frame_source import block_of
 from nid_plugins.crosses.keys import Int64Array, cross_keys
 from nid_plugins.crosses.lookup import members_of
 from nid_plugins.crosses.scratch import Scratch
@@ -166,8 +166,7 @@ def ids_of_rows(
     check: bool,
 ) -> None:
     """Write the cross ids of blocks of rows, one after the other, into an array of shape (n, K)."""
-    side = scratch("side", out.shape[1] * BLOCK, np.int32).reshape(out.shape[1], BLOCK)
-    start = 0
+    start, many = 0, out.shape[1]
     for block in blocks:
         stop = start + len(block)
         columns = BatchColumns(
@@ -180,7 +179,8 @@ def ids_of_rows(
             scratch=scratch,
         )
         # Cross by cross first, then turned: steps through the result for each cross would miss the cache.
-        out[start:stop] = compiled.ids(columns, side[:, : len(block)]).T
+        side = scratch("side", many * len(block), np.int32).reshape(many, -1)
+        out[start:stop] = compiled.ids(columns, side).T
         start = stop
 
 
@@ -196,10 +196,12 @@ def ids_of_frame(
 
     def work(piece: list[range]) -> None:
         scratch = idle.get()
-        for rows in source.batches((), 0, piece):
-            own = out[rows.first : rows.stop]
-            ids_of_rows(compiled, rows.blocks(), schema, own, scratch, check=False)
-        idle.put(scratch)
+        try:
+            for rows in source.batches((), 0, piece):
+                own = out[rows.first : rows.stop]
+                ids_of_rows(compiled, rows.blocks(block_of(threads)), schema, own, scratch, check=False)
+        finally:
+            idle.put(scratch)
 
     for _ in in_threads(work, source.pieces(), threads):
         pass

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from nid_plugins.crosses.columns import BatchColumns
 from nid_plugins.crosses.compiled import CompiledCrosses, ids_of_rows, member_fields
+from nid_plugins.crosses.frame_source import BLOCK, block_of
 from nid_plugins.crosses.out_of_core import memory_of
 from nid_plugins.crosses.passes import batch_rows
 from nid_plugins.crosses.scratch import Scratch
@@ -83,7 +84,7 @@ def transform_files(
         working = _working_folder(out, manifest)
         parts = list(enumerate(map(placed, fragments) if fragments else [None]))
         most = min(most, len(parts), threads_for(source.rows, most)) if spread is None else 1
-        writer = PartWriter(crosses, source, working.absolute(), kept, size // most)
+        writer = PartWriter(crosses, source, working.absolute(), kept, size // most, most)
         for _ in in_threads(writer, parts, most) if spread is None else spread.map(writer, parts):
             pass
         for left in working.glob(".part-*.tmp"):  # of workers that were killed
@@ -119,6 +120,7 @@ def write_part(
     *,
     kept: Sequence[str],
     memory: int,
+    block: int = BLOCK,
 ) -> None:
     """Write the cross ids of a fragment to a file, which is there when it is complete and not before.
 
@@ -130,6 +132,7 @@ def write_part(
         target: The file.
         kept: Columns of the source to write before the ids.
         memory: Bytes for rows on their way.
+        block: Rows to work on at a time.
 
     Raises:
         ArtefactError: The file cannot be written.
@@ -168,7 +171,7 @@ def write_part(
                 if filled + len(batch) > room or sum(one.nbytes for one in others) > memory // 4:
                     flush()
                     filled = 0
-                _fill(ids[:, filled : filled + len(batch)], batch, crosses, compiled, scratch)
+                _fill(ids[:, filled : filled + len(batch)], batch.blocks(block), crosses, compiled, scratch)
                 others.append(batch.table.select(list(kept)))
                 filled += len(batch)
             if writer is None:
@@ -186,14 +189,14 @@ def write_part(
 
 def _fill(
     ids: npt.NDArray[np.int32],
-    batch: Batch,
+    blocks: Iterable[Batch],
     crosses: CrossFeatures,
     compiled: CompiledCrosses,
     scratch: Scratch,
 ) -> None:
-    """Write the cross ids of a batch into an array of shape (K, n)."""
+    """Write the cross ids of the blocks of a batch into an array of shape (K, n)."""
     start = 0
-    for block in batch.blocks():
+    for block in blocks:
         columns = BatchColumns(
             block,
             crosses.schema,
@@ -230,7 +233,7 @@ def ids_of_files(
         stop, piece = placed_piece
         own = out[stop - sum(fragment.rows for fragment in piece) : stop]
         batches = source.batches(compiled.fields, rows, piece)
-        blocks = (block for batch in batches for block in batch.blocks())
+        blocks = (block for batch in batches for block in batch.blocks(block_of(most)))
         ids_of_rows(compiled, blocks, crosses.schema, own, Scratch(), check=True)
 
     for _ in in_threads(work, list(zip(stops.tolist(), pieces, strict=True)), most):
@@ -249,7 +252,7 @@ def coverage_of_files(crosses: CrossFeatures, paths: Any, memory: int | str) -> 
     ids = np.empty((len(crosses), rows), dtype=np.int32)
     for batch in source.batches(compiled.fields, rows):
         own = ids[:, : len(batch)]
-        _fill(own, batch, crosses, compiled, scratch)
+        _fill(own, batch.blocks(BLOCK), crosses, compiled, scratch)
         covered += np.count_nonzero(own, axis=1)
     return covered / max(source.rows, 1)
 

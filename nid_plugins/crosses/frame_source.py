@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 BLOCK = 2**16
 """Rows worked on at a time: few enough for caches, and enough for a cross's table to be worth fetching."""
 
+SHARED_BLOCK = 2**17
+"""Rows worked on at a time where threads share a process: with shorter steps they wait for each other's turn at Python."""
+
 _PIECES = 64  # of a pass: enough for threads to end together
+
+
+def block_of(threads: int) -> int:
+    """Return how many rows so many threads work on at a time."""
+    return BLOCK if threads == 1 else SHARED_BLOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +57,10 @@ class FrameRows:
         """Return a column, shape (n,)."""
         return np.ascontiguousarray(self.columns[name][self.first : self.stop])
 
-    def blocks(self) -> Iterator[FrameRows]:
-        """Yield the rows, at most :data:`BLOCK` at a time."""
-        for first in range(self.first, self.stop, BLOCK):
-            yield FrameRows(self.columns, first, min(first + BLOCK, self.stop))
+    def blocks(self, size: int) -> Iterator[FrameRows]:
+        """Yield the rows, at most so many at a time."""
+        for first in range(self.first, self.stop, size):
+            yield FrameRows(self.columns, first, min(first + size, self.stop))
 
 
 class FrameSource:
@@ -104,7 +112,7 @@ class FrameSource:
 
     def pieces(self) -> list[list[range]]:
         """Return all rows as ranges of whole blocks, about :data:`_PIECES` of them."""
-        size = -(-self.rows // (_PIECES * BLOCK)) * BLOCK
+        size = -(-self.rows // (_PIECES * SHARED_BLOCK)) * SHARED_BLOCK
         return [[range(start, min(start + size, self.rows))] for start in range(0, self.rows, size or 1)]
 
     def batches(

@@ -15,6 +15,7 @@ from nid_plugins.crosses.bins import FastBins, edges_of_sorted, sorted_values
 from nid_plugins.crosses.columns import BatchColumns
 from nid_plugins.crosses.compact import CrossCode, MemberCodes, table_room, with_tables
 from nid_plugins.crosses.counting import DirectCounter, FilteredCounter, SortedCounter
+from nid_plugins.crosses.frame_source import SHARED_BLOCK
 from nid_plugins.crosses.keys import is_exact
 from nid_plugins.crosses.passes import CrossTask, EdgesTask, FieldTask, counters, is_dense, run
 from nid_plugins.crosses.radix import QuantileCounter
@@ -285,7 +286,7 @@ class FrameFit(Fit):
         # Field by field: one's counters stay in cache, and threads need no counters of their own.
         def count(task: Task) -> None:
             for rows in self._source.batches(task.columns, 0):
-                for block in rows.blocks():
+                for block in rows.blocks(SHARED_BLOCK):
                     task.add(BatchColumns(block, self._schema, known_only=True, check=False))
             task.close()
 

@@ -33,8 +33,8 @@ _BYTES_A_CELL = 40  # of a batch: the Arrow column, and ids, codes and a few tem
 class Blocks(Rows, Protocol):
     """Rows that are worked on in blocks."""
 
-    def blocks(self) -> Iterator[Rows]:
-        """Yield them."""
+    def blocks(self, size: int) -> Iterator[Rows]:
+        """Yield them, at most so many rows at a time."""
 
 
 class Source(Protocol):
@@ -123,7 +123,7 @@ def run(
         taken = sum(task.bytes for task in waiting)
         own = max(min(threads_for(source.rows, threads), room // max(taken, 1)), 1)
         size = batch_rows(memory // own, len(columns))
-        worker = PassWorker(waiting, source, schema, columns, size, bins, members)
+        worker = PassWorker(waiting, source, schema, columns, size, bins, members, threads=own)
         if executor is not None:
             one_pass(executor, worker, waiting, source)
         else:

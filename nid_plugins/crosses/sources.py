@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nid_plugins.crosses.frame_source import BLOCK
 from nid_plugins.errors import FrameError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -99,10 +98,10 @@ class Batch:
         """The rows, for messages."""
         return f"{self.file.path} from row {self.first}"
 
-    def blocks(self) -> Iterator[Batch]:
-        """Yield the rows, at most :data:`~nid_plugins.crosses.frame_source.BLOCK` at a time."""
-        for start in range(0, len(self), BLOCK):
-            yield Batch(self.table.slice(start, BLOCK), self.file, self.first + start)
+    def blocks(self, size: int) -> Iterator[Batch]:
+        """Yield the rows, at most so many at a time."""
+        for start in range(0, len(self), size):
+            yield Batch(self.table.slice(start, size), self.file, self.first + start)
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """Return a column as a NumPy array, shape (n,); missing values are NaN, or None in a column of objects."""

@@ -13,6 +13,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
 from nid_plugins.crosses.columns import BatchColumns
+from nid_plugins.crosses.frame_source import block_of
 from nid_plugins.crosses.scratch import Scratch
 from nid_plugins.crosses.threads import in_threads
 from nid_plugins.errors import SettingError
@@ -63,6 +64,7 @@ class PassWorker:
         rows: Most rows of a batch.
         bins: Bins of dense fields, where they are known.
         members: Codes of the members, where they are known.
+        threads: How many threads of a process it serves.
     """
 
     def __init__(
@@ -74,7 +76,9 @@ class PassWorker:
         rows: int,
         bins: Mapping[str, FastBins] | None,
         members: Mapping[str, MemberCodes] | None,
+        threads: int = 1,
     ) -> None:
+        self._block = block_of(threads)
         self._tasks = list(tasks)
         self._source = source
         self._schema = schema
@@ -103,7 +107,7 @@ class PassWorker:
         scratch = scratch or Scratch()
         for batch in self._source.batches(self._columns, self._rows, piece):
             # Codes of a block serve many crosses; a field on its own is counted with all rows at once.
-            for block in [batch] if self._members is None else batch.blocks():
+            for block in [batch] if self._members is None else batch.blocks(self._block):
                 rows = BatchColumns(
                     block,
                     self._schema,
@@ -157,6 +161,7 @@ class PartWriter:
         working: The folder for parts, which every worker can write to.
         kept: Columns to write before the ids.
         memory: Bytes for rows on their way.
+        threads: How many threads of a process it serves.
     """
 
     def __init__(
@@ -166,7 +171,9 @@ class PartWriter:
         working: Path,
         kept: tuple[str, ...],
         memory: int,
+        threads: int = 1,
     ) -> None:
+        self._block = block_of(threads)
         self._crosses = crosses
         self._source = source
         self._working = working
@@ -203,4 +210,5 @@ class PartWriter:
             target,
             kept=self._kept,
             memory=self._memory,
+            block=self._block,
         )

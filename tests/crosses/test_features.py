@@ -86,6 +86,7 @@ def test_transform_agrees_with_a_dictionary(schema, train, slow, monkeypatch):
     assert (ids[:40].min(axis=1) == 0).all()
     monkeypatch.setattr(features, "_FEW_ROWS", 0)
     monkeypatch.setattr(frame_source, "BLOCK", 7)  # blocks, and a shorter last one
+    monkeypatch.setattr(frame_source, "SHARED_BLOCK", 9)
     many = {name: np.tile(column, 9) for name, column in frame.items()}
     assert np.array_equal(crosses.transform(many), np.tile(expected, (9, 1)))
     assert crosses.transform(many).flags.c_contiguous

@@ -123,6 +123,7 @@ def test_any_frame(data):
                 nid.fit_crosses(SETS, frame, schema, **options)
             return
         patch.setattr(frame_source, "BLOCK", 64)
+        patch.setattr(frame_source, "SHARED_BLOCK", 80)
         patch.setattr(threads, "ROWS_A_THREAD", 100)
         found = nid.fit_crosses(SETS, frame, schema, threads=data.draw(st.sampled_from([1, 3])), **options)
         assert_same(found, expected)

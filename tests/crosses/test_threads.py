@@ -10,7 +10,7 @@ import pytest
 
 import nid_plugins as nid
 from nid_plugins import DenseField, FeatureSchema, FrameError, SettingError, SparseField
-from nid_plugins.crosses import passes, spread, threads
+from nid_plugins.crosses import compiled, frame_source, passes, spread, threads
 from nid_plugins.crosses.threads import in_threads, thread_count, threads_for
 from nid_plugins.sizes import byte_count
 
@@ -114,6 +114,19 @@ def test_the_first_error_in_order_is_raised(frame, folder):
     for _ in range(3):
         with pytest.raises(FrameError, match=r"1\.parquet"):
             nid.fit_crosses(SETS, folder, SCHEMA, min_count=2, threads=4)
+
+
+def test_errors_of_a_frame_s_pieces_do_not_leave_threads_waiting(frame, monkeypatch):
+    crosses = nid.fit_crosses(SETS, frame, SCHEMA, min_count=2)
+    crosses._looked_up = 10**6
+
+    def ids_of_rows(*arguments, **options):
+        raise MemoryError("no more")
+
+    monkeypatch.setattr(compiled, "ids_of_rows", ids_of_rows)
+    monkeypatch.setattr(frame_source, "SHARED_BLOCK", 500)
+    with pytest.raises(MemoryError, match="no more"):
+        crosses.transform(frame, threads=2)
 
 
 def test_results_are_in_order():
