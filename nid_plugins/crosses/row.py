@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nid_plugins.crosses.compact import TABLE_BYTES, CrossCode, MemberCodes, with_tables
+from nid_plugins.crosses.compact import CrossCode, MemberCodes, with_tables
 from nid_plugins.crosses.compiled import used_ids
 from nid_plugins.crosses.keys import cross_keys
 from nid_plugins.crosses.lookup import members_of
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from nid_plugins.crosses.vocabulary import Cross
     from nid_plugins.schema import Field
 
+_TABLES = 2**22  # bytes; they are used once
 _EXACT = 2**53  # from here on a float64 need not hold an integer
 
 
@@ -72,7 +73,7 @@ class RowLookup:
             for cross in crosses.crosses
             for name, size in zip(cross.fields, cross.sizes, strict=True)
         }
-        tables = with_tables({name: (sizes[name], len(ids)) for name, ids in kept.items()}, TABLE_BYTES)
+        tables = with_tables({name: (sizes[name], len(ids)) for name, ids in kept.items()}, _TABLES)
         members = {name: MemberCodes(sizes[name], kept.get(name), table=name in tables) for name in names}
         self._sparse: list[tuple[int, Field, dict[Any, int]]] = []
         self._dense: list[tuple[int, Field, list[float], list[int]]] = []
