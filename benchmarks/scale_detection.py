@@ -1,18 +1,15 @@
-"""Detection at scale: its cost over its queries, how few queries do, many fields, and Ray.
+"""Detection at scale: its cost over its queries, many fields, and Ray. How few queries do: ``benchmarks.scale_queries``.
 
 Parts, each of a few minutes, kept in one file of results:
 
 * ``cost``: 1,000 instances of 6,000 masks x 39 fields on a DeepFM of DeepCTR-Torch: a whole ``nid.detect`` call over what
   the model's predictions of those rows cost by themselves, in seconds of the clock (with the default executor, whose
   second thread fits) and of the processor (one thread), floor and call in turn.
-* ``queries``: a DeepFM trained on a simulated log of 39 fields, and one trained on Criteo's where ``NID_DATA`` names the
-  folder with it. How many of the top 20 of the full run (1,000 instances x 6,000 masks) do runs with fewer queries have?
-  Beside it stands what another full run, with other instances and masks, has of them: no run can be asked for more.
 * ``fields``: 100, 300 and 1,000 fields, 20 planted pairs, 6,000 masks: seconds an instance and peak memory, each in a
   process of its own.
 * ``ray``: one actor and two, the same groups of instances: seconds an instance once they have begun, and the start.
 
-Run: python -m benchmarks.scale_detection [--parts cost queries fields ray] [--rounds 3]
+Run: python -m benchmarks.scale_detection [--parts cost fields ray] [--rounds 3]
 """
 
 from __future__ import annotations
@@ -49,13 +46,6 @@ from nid_plugins.frames import read_matrix
 
 FULL = (1000, 6000)
 TOP = 20
-FEWER: tuple[tuple[int | str, int], ...] = (
-    (1000, 1500),
-    (500, 3000),
-    (250, 6000),
-    (500, 1500),
-    ("auto", 1500),
-)
 WIDE = (
     ("matching_pursuit", 100, 16),
     ("matching_pursuit", 300, 16),
@@ -120,83 +110,6 @@ def cost(rounds: int) -> list[dict[str, Any]]:
         print(one, flush=True)
         found.append(one)
     return found
-
-
-def trained(name: str) -> tuple[nid.BlackBox, Any, Any] | None:
-    """Return a trained DeepFM of 39 fields, rows to explain, and typical rows; None where the data are not there."""
-    from benchmarks.lift.data import DataMissingError, Part, load
-    from benchmarks.lift.models import Shape, build
-    from benchmarks.lift.training import Fit, train
-
-    if name == "criteo":
-        try:
-            split = load("criteo", 0)
-        except DataMissingError as error:
-            print(error)
-            return None
-        schema, parts = split.schema, (split.train, split.valid)
-    else:
-        rng = np.random.default_rng(11)
-        planted = PlantedWorld(11, pairs=15, triples=2, bend=0.1)
-        schema = planted.schema
-        # Zipf-like ids, ten a field, so that there are rows enough to learn pairs from; the most frequent is the baseline.
-        share = 1.0 / np.arange(1, 11)
-        rows = rng.choice(10, size=(90_000, FIELDS), p=share / share.sum()).astype(np.float64)
-        frame = {field: rows[:, j].astype(np.int64) for j, field in enumerate(schema.names)}
-        logit = planted.function()(frame)
-        logit = 1.5 * (logit - logit.mean()) / logit.std() - 1.0
-        labels = (rng.random(len(rows)) < 1 / (1 + np.exp(-logit))).astype(np.float64)
-        parts = Part(rows[:75_000], labels[:75_000]), Part(rows[75_000:], labels[75_000:])
-    # What each log needs for the model to learn pairs, by validation log-loss.
-    shape, fit = {
-        "criteo": (Shape(hidden=(128, 64), dropout=0.2, init_std=0.01), Fit(decay=1e-5, epochs=6)),
-        "simulated": (Shape(hidden=(128, 64), dropout=0.0, init_std=0.1), Fit(rate=3e-3, decay=1e-5)),
-    }[name]
-    model = build("DeepFM", schema, seed=0, shape=shape)
-    train(model, *parts, fit, seed=0)
-    frames = [
-        {field: part.rows[:, j].astype(np.int64) for j, field in enumerate(schema.names)} for part in parts
-    ]
-    return nid.wrap(model, schema, output="probability"), frames[1], frames[0]
-
-
-def queries(name: str, seeds: int) -> dict[str, Any] | None:
-    """Return how many of the top 20 of full runs other runs have."""
-    given = trained(name)
-    if given is None:
-        return None
-    box, rows, background = given
-
-    def top(instances: Any, masks: int, seed: int) -> tuple[set[Any], dict[str, Any]]:
-        started = time.process_time()
-        report = nid.detect(
-            box,
-            rows,
-            background=background,
-            instances=instances,
-            perturbations=masks,
-            top_k=TOP,
-            seed=seed,
-            progress=False,
-        )
-        used = report.settings["instances_used"]
-        told = {"instances": used, "queries": used * masks, "processor": time.process_time() - started}
-        return set(report.top(TOP)), told
-
-    full = [top(*FULL, seed)[0] for seed in range(seeds)]
-    among = [len(a & b) for i, a in enumerate(full) for b in full[i + 1 :]]
-    print(name, "full runs among each other", among, flush=True)
-    runs = []
-    for instances, masks in FEWER:
-        for seed in range(seeds):
-            found, told = top(instances, masks, seed)
-            overlaps = [len(found & one) for one in full]
-            others = [overlap for at, overlap in enumerate(overlaps) if at != seed]
-            runs.append(
-                {"asked": instances, "masks": masks, "same": overlaps[seed], "others": others, **told}
-            )
-            print(name, runs[-1], flush=True)
-    return {"full_runs": among, "runs": runs}
 
 
 def one_width(detector: str, fields: int, instances: int) -> dict[str, Any]:
@@ -301,27 +214,6 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def fewer(result: dict[str, Any]) -> str:
-    """Return what runs with fewer queries have of the full run's top 20 as a Markdown table."""
-    lines = [
-        "| log | instances x masks | queries / full | of the full run's top 20 | of another full run's |",
-        "|---|---|---|---|---|",
-    ]
-    for name, one in result["queries"].items():
-        if one is None:
-            continue
-        lines.append(f"| {name} | 1000 x 6000 | 1.00 | 20 | {np.mean(one['full_runs']):.1f} |")
-        for instances, masks in FEWER:
-            runs = [r for r in one["runs"] if (r["asked"], r["masks"]) == (instances, masks)]
-            share = np.mean([r["queries"] for r in runs]) / (FULL[0] * FULL[1])
-            same, others = np.mean([r["same"] for r in runs]), np.mean([r["others"] for r in runs])
-            used = f"{instances} x {masks}"
-            if instances == "auto":
-                used = f"`auto` ({', '.join(str(r['instances']) for r in runs)}) x {masks}"
-            lines.append(f"| {name} | {used} | {share:.2f} | {same:.1f} | {others:.1f} |")
-    return "\n".join(lines)
-
-
 def wide(result: dict[str, Any]) -> str:
     """Return time and memory by the number of fields as a Markdown table."""
     lines = [
@@ -353,10 +245,8 @@ def workers(result: dict[str, Any]) -> str:
 def main() -> None:
     """Run parts of the benchmark and keep the others' last results; rounds of ``ray`` are added to those there are."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--parts", nargs="*", default=["cost", "queries", "fields", "ray"])
-    parser.add_argument("--logs", nargs="*", default=["simulated", "criteo"])
+    parser.add_argument("--parts", nargs="*", default=["cost", "fields", "ray"])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--one", nargs=3, metavar=("DETECTOR", "FIELDS", "INSTANCES"))
     parser.add_argument("--out", default="scale_detection")
     arguments = parser.parse_args()
@@ -370,9 +260,6 @@ def main() -> None:
     for part in arguments.parts:
         if part == "cost":
             result["cost"] = cost(arguments.rounds)
-        elif part == "queries":
-            for name in arguments.logs:
-                result.setdefault("queries", {})[name] = queries(name, arguments.seeds)
         elif part == "fields":
             result["fields"] = fields()
         elif part == "ray":

@@ -23,25 +23,6 @@ def test_costs_are_medians_of_ratios_round_by_round():
     assert lines[3] == "| `serial` | 10.0 | 26.0 | 2.40 | 4.80 |"
 
 
-def test_fewer_queries_are_a_share_of_the_full_run_s():
-    runs = [
-        {
-            "asked": asked,
-            "masks": masks,
-            "instances": n,
-            "queries": n * masks,
-            "same": same,
-            "others": [15, 17],
-        }
-        for asked, masks in scale_detection.FEWER
-        for n, same in (((600, 16), (400, 18)) if asked == "auto" else ((asked, 17),))
-    ]
-    text = scale_detection.fewer({"queries": {"log": {"full_runs": [16, 18], "runs": runs}, "absent": None}})
-    assert "| log | 1000 x 6000 | 1.00 | 20 | 17.0 |" in text
-    assert "| log | `auto` (600, 400) x 1500 | 0.12 | 17.0 | 16.0 |" in text
-    assert "absent" not in text
-
-
 def test_a_narrow_world_is_measured():
     one = scale_detection.one_width("matching_pursuit", 40, 2)
     assert one["found"] > scale_detection.PLANTED // 2
@@ -58,5 +39,5 @@ def test_the_last_results_are_complete():
     widest = by_width["matching_pursuit", 1000]
     assert widest["found"] >= 0.9 * scale_detection.PLANTED
     assert widest["megabytes"] < by_width["least_squares", 300]["megabytes"]
-    for make in (scale_detection.table, scale_detection.fewer, scale_detection.wide, scale_detection.workers):
+    for make in (scale_detection.table, scale_detection.wide, scale_detection.workers):
         assert make(result).count("\n") > 2
