@@ -74,7 +74,14 @@ def _arrays(sources: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
 
 def _as_array(name: object, values: Any) -> npt.NDArray[Any]:
     if isinstance(values, nw.Series):
-        values = values.to_numpy()
+        native = values.to_native()
+        values = native if _is_arrow(native) else values.to_numpy()
+    if _is_arrow(values):
+        if str(values.type).startswith(
+            "dictionary<"
+        ):  # a null would be read as the last word of the dictionary
+            values = values.cast(values.type.value_type)
+        values = np.asarray(values)
     if hasattr(values, "detach"):  # a torch tensor, possibly with gradients or on another device
         values = values.detach().cpu()
         if str(values.dtype) == "torch.bfloat16":  # which NumPy has not
@@ -102,6 +109,10 @@ def _as_array(name: object, values: Any) -> npt.NDArray[Any]:
             hint="Pass one array a field; for a single row pass arrays of length 1",
         )
     return array
+
+
+def _is_arrow(values: Any) -> bool:
+    return type(values).__module__.partition(".")[0] == "pyarrow" and hasattr(values, "type")
 
 
 def numeric_column(name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

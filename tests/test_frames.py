@@ -251,3 +251,16 @@ def test_labels(label):
 def test_bad_labels(label, said):
     with pytest.raises(FrameError, match=said):
         read_label(label, {"click": [0, 1, 1]}, 3)
+
+
+@pytest.mark.parametrize("chunks", [1, 2])
+@pytest.mark.parametrize("as_table", [True, False])
+def test_a_null_of_an_arrow_dictionary_is_missing_and_no_id(chunks, as_table):
+    column = pa.chunked_array([pa.array([5, None, 7, 5]).dictionary_encode()] * chunks)
+    frame = pa.table({"a": column}) if as_table else {"a": column if chunks > 1 else column.chunk(0)}
+    np.testing.assert_array_equal(columns_of(frame)["a"], [5, np.nan, 7, 5] * chunks)
+
+
+def test_text_of_an_arrow_dictionary_keeps_its_nulls():
+    frame = pa.table({"a": pa.array(["x", None, "y"]).dictionary_encode()})
+    assert list(columns_of(frame)["a"]) == ["x", None, "y"]

@@ -66,8 +66,9 @@ def detect(
         rank: ``"count"`` ranks by the number of instances a set was found in, then strength, as GLIDER does;
             ``"gain"`` by the held-out R^2 it added over all instances, which weighs an instance by how much it shows;
             ``"strength"`` by the variance it gives the logit, its mean square strength over all instances, whether it
-            was found there or not. That needs the fewest queries for the same top K, with detectors whose strength is a
-            difference of the logit (all but ``"nid"``); see :mod:`nid_plugins.detection.worth`.
+            was found there or not. That needs the fewest queries for the same top K. It is measured to find what is there
+            as well as counts do for ``"least_squares"`` alone, and is wrong for ``"nid"``, whose strength is no
+            difference of the logit; see :mod:`nid_plugins.detection.worth`.
         min_gain: Least held-out R^2 a set must add, for ``prune="gain"``.
         candidates: Sets tried per instance, for ``prune="gain"``.
         executor: ``"threads"`` (explainers are fitted while the model is queried) or ``"serial"``; ``"processes"`` (joblib)
