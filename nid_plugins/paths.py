@@ -25,8 +25,13 @@ def as_path(value: object, what: str) -> Path:
     return Path(text)
 
 
-def write_text(path: str | os.PathLike[str], text: str) -> None:
+def write_text(path: str | os.PathLike[str], text: str, what: str = "the file") -> None:
     """Write a file, whole or not at all.
+
+    Args:
+        path: The file.
+        text: What goes into it.
+        what: What it is, for errors, e.g. ``"the page"``.
 
     Raises:
         ArtefactError: It cannot be written there.
@@ -34,12 +39,14 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """
     target = as_path(path, "a file")
     if not target.name or target.is_dir():
-        raise ArtefactError("a folder has this name", received=str(target), hint="Name a file")
+        raise ArtefactError(
+            f"{what} cannot be written: a folder has this name", received=str(target), hint="Name a file"
+        )
     part = target.with_name(target.name + f".{os.getpid()}.part")
     try:
         part.write_text(text, encoding="utf-8")
         part.replace(target)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         with contextlib.suppress(OSError):
             part.unlink()
-        raise ArtefactError(f"it cannot be written: {error}", received=str(target)) from error
+        raise ArtefactError(f"{what} cannot be written: {error}", received=str(target)) from error

@@ -1,4 +1,4 @@
-"""Paths as users give them: text and path objects, nothing else."""
+"""Paths as users give them: text and path objects, nothing else; and files written whole."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import nid_plugins as nid
-from nid_plugins.errors import SettingError
-from nid_plugins.paths import as_path
+from nid_plugins.errors import ArtefactError, SettingError
+from nid_plugins.paths import as_path, write_text
 
 
 class Place:
@@ -32,3 +32,21 @@ def test_everything_that_is_loaded_by_path(value):
     for load in (nid.CrossFeatures.load, nid.load_embeddings, nid.InteractionReport.load):
         with pytest.raises(SettingError, match=r"not a (directory|report file)"):
             load(value)
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "one")
+    write_text(str(path), "zwölf\n")
+    assert path.read_text("utf-8") == "zwölf\n"
+    for place, text, why in (
+        (tmp_path, "x", "a folder has this name.*Name a file"),
+        (tmp_path / "none" / "a.txt", "x", "No such file"),
+        (path, "\udc80", "surrogates"),
+    ):
+        with pytest.raises(ArtefactError, match=f"the list cannot be written: .*{why}"):
+            write_text(place, text, "the list")
+    with pytest.raises(ArtefactError, match="the file cannot be written"):
+        write_text(tmp_path, "x")
+    assert path.read_text("utf-8") == "zwölf\n"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]

@@ -7,21 +7,20 @@ holds as text. Its policy lets the browser run the script it was made with and n
 from __future__ import annotations
 
 import base64
-import contextlib
 import functools
 import hashlib
 import html
 import json
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nid_plugins import __version__
-from nid_plugins.errors import ArtefactError, MissingExtraError, SettingError
-from nid_plugins.paths import as_path
+from nid_plugins.errors import MissingExtraError, SettingError
+from nid_plugins.paths import as_path, write_text
 from nid_plugins.report.values import clean, show
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping, Sequence
 
     from jinja2 import Environment
@@ -86,19 +85,7 @@ class Page:
             SettingError: ``path`` is not a path, or ``data`` holds what JSON cannot.
         """
         target = as_path(path, "a page's file")
-        text = self.html()
-        if not target.name or target.is_dir():
-            raise ArtefactError(
-                "the page cannot be written: a folder has this name", received=str(target), hint="Name a file"
-            )
-        part = target.with_name(target.name + f".{os.getpid()}.part")
-        try:
-            part.write_text(text, encoding="utf-8")
-            part.replace(target)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                part.unlink()
-            raise ArtefactError(f"the page cannot be written: {error}", received=str(target)) from error
+        write_text(target, self.html(), "the page")
 
     def _repr_html_(self) -> str:
         """Return the page for a notebook, in a frame, so that the styles of neither reach the other."""

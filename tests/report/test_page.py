@@ -191,7 +191,7 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
     with pytest.raises(ArtefactError, match="a folder has this name"):
         small_page().save(tmp_path)
-    with pytest.raises(ArtefactError, match="cannot be written"):
+    with pytest.raises(ArtefactError, match="the page cannot be written"):
         small_page().save(tmp_path / "none" / "page.html")
     with pytest.raises(SettingError, match="not a page's file"):
         small_page().save(3)
