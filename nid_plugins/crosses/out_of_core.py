@@ -161,6 +161,11 @@ class Fit:
             )
         ]
         self._note([(" x ".join(task.columns), task.counter) for task in tasks])
+        self._run(tasks, bins=self._fast, members=self._members)
+        return [task.keys() for task in tasks]
+
+    def _run(self, tasks: Sequence[Task], **known: Any) -> None:
+        """Pass over the rows until all tasks are done, with what is known of the fields already."""
         run(
             tasks,
             self._source,
@@ -168,12 +173,10 @@ class Fit:
             self._batch,
             room=self._counting,
             threads=self._threads,
-            bins=self._fast,
-            members=self._members,
             passed=self._passed,
             executor=self._executor,
+            **known,
         )
-        return [task.keys() for task in tasks]
 
     def _count_fields(self, names: list[str]) -> None:
         """Find the frequent ids of sparse fields and the edges of dense ones."""
@@ -209,16 +212,7 @@ class Fit:
 
     def _run_fields(self, tasks: list[Task]) -> None:
         """Count fields until all tasks are done."""
-        run(
-            tasks,
-            self._source,
-            self._schema,
-            self._batch,
-            room=self._counting,
-            threads=self._threads,
-            passed=self._passed,
-            executor=self._executor,
-        )
+        self._run(tasks)
 
     def _edge_tasks(self, dense: list[str], share: int) -> list[EdgesTask]:
         """Return what finds the bin edges of dense fields in passes, or find them here and return nothing."""
