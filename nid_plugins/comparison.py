@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from nid_plugins.errors import ArtefactError, SettingError
-from nid_plugins.paths import as_path, write_text
+from nid_plugins.artefacts import Artefact, Kept
+from nid_plugins.errors import SettingError
 from nid_plugins.report.shown import Shown
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator, Mapping
 
     import pandas as pd
 
     from nid_plugins.report.page import Page
-
-FORMAT = "nid-plugins/model-comparison"
-VERSION = 1
 
 UP_IS_BETTER = {"auc": True, "log_loss": False, "rig": True, "calibration": None}
 """The measures, and whether more of one is better; None where neither is."""
@@ -92,7 +87,7 @@ class CalibrationBin:
 
 
 @dataclass(frozen=True, eq=False)
-class ModelComparison(Shown):
+class ModelComparison(Kept, Shown):
     """Two models measured on the same rows; :func:`nid_plugins.compare` makes it.
 
     Args:
@@ -106,6 +101,8 @@ class ModelComparison(Shown):
         notes: What a reader must know.
         settings: ``output``, ``weights``, ``kept`` and the number of ``units``.
     """
+
+    artefact: ClassVar[Artefact] = Artefact("nid-plugins/model-comparison", 1, "comparison")
 
     measures: tuple[Measure, ...]
     rows: int
@@ -154,11 +151,8 @@ class ModelComparison(Shown):
             [{**dataclasses.asdict(one), "relative": one.relative, "verdict": one.verdict} for one in self]
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the comparison JSON-ready; NaN becomes null."""
+    def _content(self) -> dict[str, Any]:
         return {
-            "format": FORMAT,
-            "schema_version": VERSION,
             **{name: getattr(self, name) for name in ("rows", "clicks", "ctr", "confidence")},
             "names": list(self.names),
             "measures": [dataclasses.asdict(one) for one in self.measures],
@@ -168,85 +162,39 @@ class ModelComparison(Shown):
         }
 
     @classmethod
-    def from_dict(cls, spec: Mapping[str, Any]) -> ModelComparison:
-        """Return the comparison that :meth:`to_dict` wrote.
-
-        Raises:
-            ArtefactError: It is none, is damaged, or was written by a newer version.
-        """
-        if not isinstance(spec, dict) or spec.get("format") != FORMAT:
-            raise ArtefactError(
-                "not a comparison", received=type(spec).__name__, expected=f'"format": "{FORMAT}"'
-            )
-        version = spec.get("schema_version")
-        if not isinstance(version, int) or version > VERSION:
-            raise ArtefactError(
-                "the comparison was written by a newer version of nid-plugins",
-                received=f"schema version {version}",
-                expected=f"at most {VERSION}",
-                hint="Upgrade nid-plugins",
-            )
-        try:
-            before, after = (
-                tuple(
-                    CalibrationBin(
-                        int(one["rows"]),
-                        int(one["clicks"]),
-                        *(
-                            math.nan if one[part] is None else float(one[part])
-                            for part in ("predicted", "observed", "low", "high")
-                        ),
-                    )
-                    for one in bins
+    def _made(cls, spec: Mapping[str, Any]) -> ModelComparison:
+        before, after = (
+            tuple(
+                CalibrationBin(
+                    int(one["rows"]),
+                    int(one["clicks"]),
+                    *(
+                        math.nan if one[part] is None else float(one[part])
+                        for part in ("predicted", "observed", "low", "high")
+                    ),
                 )
-                for bins in spec["calibration"]
+                for one in bins
             )
-            first, second = spec["names"]
-            return cls(
-                tuple(
-                    Measure(
-                        str(one["name"]),
-                        *(float(one[part]) for part in ("before", "after", "change", "low", "high")),
-                    )
-                    for one in spec["measures"]
-                ),
-                int(spec["rows"]),
-                int(spec["clicks"]),
-                float(spec["ctr"]),
-                float(spec["confidence"]),
-                (str(first), str(second)),
-                (before, after),
-                tuple(map(str, spec["notes"])),
-                dict(spec["settings"]),
-            )
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise ArtefactError("the comparison is damaged", received=repr(error)) from error
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the comparison as JSON, whole or not at all.
-
-        Raises:
-            ArtefactError: It cannot be written there.
-            SettingError: ``path`` is not a path.
-        """
-        write_text(path, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> ModelComparison:
-        """Read a comparison :meth:`save` wrote.
-
-        Raises:
-            ArtefactError: It cannot be read, is damaged, or was written by a newer version.
-            SettingError: ``path`` is not a path.
-        """
-        source = as_path(path, "a comparison's file")
-        try:
-            spec = json.loads(source.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ArtefactError(f"the comparison cannot be read: {error}", received=str(source)) from error
-        except ValueError as error:
-            raise ArtefactError("the comparison is damaged", received=f"{source}: {error}") from error
-        return cls.from_dict(spec)
+            for bins in spec["calibration"]
+        )
+        first, second = spec["names"]
+        return cls(
+            tuple(
+                Measure(
+                    str(one["name"]),
+                    *(float(one[part]) for part in ("before", "after", "change", "low", "high")),
+                )
+                for one in spec["measures"]
+            ),
+            int(spec["rows"]),
+            int(spec["clicks"]),
+            float(spec["ctr"]),
+            float(spec["confidence"]),
+            (str(first), str(second)),
+            (before, after),
+            tuple(map(str, spec["notes"])),
+            dict(spec["settings"]),
+        )
 
     def page(self) -> Page:
         """Return the comparison as a page."""

@@ -62,7 +62,7 @@ def test_what_is_no_file_is_refused(found, tmp_path):
         nid.ModelComparison.load(tmp_path / "absent.json")
     with pytest.raises(ArtefactError, match="a folder has this name"):
         found.save(tmp_path)
-    with pytest.raises(SettingError, match="not a file"):
+    with pytest.raises(SettingError, match="not a comparison file"):
         found.save(7)
 
 

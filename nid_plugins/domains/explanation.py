@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
-from nid_plugins.errors import ArtefactError
-from nid_plugins.paths import as_path, write_text
+from nid_plugins.artefacts import Artefact, Kept
+from nid_plugins.paths import write_text
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping
 
     import pandas as pd
-
-FORMAT = "nid-plugins/local-explanation"
-VERSION = 1
 
 
 class Feature(NamedTuple):
@@ -67,7 +64,7 @@ class LocalInteraction:
 
 
 @dataclass(frozen=True, eq=False)
-class LocalExplanation:
+class LocalExplanation(Kept):
     """What a model makes of one instance: main effects, and the interactions beyond them, best first.
 
     ``intercept + sum of the effects of the features that are on + sum of the effects of the sets that are wholly on``
@@ -91,6 +88,8 @@ class LocalExplanation:
         settings: Everything the result depends on but the model and the data.
         shown: What is needed to show the instance.
     """
+
+    artefact: ClassVar[Artefact] = Artefact("nid-plugins/local-explanation", 1, "explanation", "an")
 
     domain: str
     labels: tuple[str, ...]
@@ -140,11 +139,8 @@ class LocalExplanation:
             }
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the explanation JSON-ready; NaN becomes null."""
+    def _content(self) -> dict[str, Any]:
         return {
-            "format": FORMAT,
-            "schema_version": VERSION,
             "domain": self.domain,
             "labels": list(self.labels),
             "interactions": [
@@ -165,73 +161,26 @@ class LocalExplanation:
         }
 
     @classmethod
-    def from_dict(cls, spec: Mapping[str, Any]) -> Self:
-        """Return the explanation that :meth:`to_dict` wrote.
-
-        Raises:
-            ArtefactError: It is none, is damaged, or was written by a newer version.
-        """
-        if not isinstance(spec, dict) or spec.get("format") != FORMAT:
-            raise ArtefactError(
-                "not an explanation", received=type(spec).__name__, expected=f'"format": "{FORMAT}"'
-            )
-        version = spec.get("schema_version")
-        if not isinstance(version, int) or version > VERSION:
-            raise ArtefactError(
-                "the explanation was written by a newer version of nid-plugins",
-                received=f"schema version {version}",
-                expected=f"at most {VERSION}",
-                hint="Upgrade nid-plugins",
-            )
-        try:
-            numbers: dict[str, Any] = {name: _in(spec[name]) for name in _NUMBERS}
-            counts: dict[str, Any] = {name: int(spec[name]) for name in _COUNTS}
-            return cls(
-                domain=str(spec["domain"]),
-                labels=tuple(map(str, spec["labels"])),
-                interactions=tuple(
-                    LocalInteraction(
-                        tuple(Feature(str(label), int(at)) for label, at in item["fields"]),
-                        *(_in(item[name]) for name in ("effect", "gain", "strength")),
-                    )
-                    for item in spec["interactions"]
-                ),
-                effects=tuple(map(float, spec["effects"])),
-                **numbers,
-                **counts,
-                unswitched=tuple(map(int, spec["unswitched"])),
-                settings=dict(spec["settings"]),
-                shown=dict(spec["shown"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ArtefactError("the explanation is damaged", received=repr(error)) from error
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the explanation as JSON, whole or not at all.
-
-        Raises:
-            ArtefactError: It cannot be written there.
-            SettingError: ``path`` is not a path.
-        """
-        text = json.dumps(self.to_dict(), indent=1, allow_nan=False)
-        write_text(path, text + "\n")
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read an explanation.
-
-        Raises:
-            ArtefactError: It cannot be read, is damaged, or was written by a newer version.
-            SettingError: ``path`` is not a path.
-        """
-        source = as_path(path, "an explanation's file")
-        try:
-            spec = json.loads(source.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ArtefactError(f"the explanation cannot be read: {error}", received=str(source)) from error
-        except ValueError as error:
-            raise ArtefactError("the explanation is damaged", received=f"{source}: {error}") from error
-        return cls.from_dict(spec)
+    def _made(cls, spec: Mapping[str, Any]) -> Self:
+        numbers: dict[str, Any] = {name: _in(spec[name]) for name in _NUMBERS}
+        counts: dict[str, Any] = {name: int(spec[name]) for name in _COUNTS}
+        return cls(
+            domain=str(spec["domain"]),
+            labels=tuple(map(str, spec["labels"])),
+            interactions=tuple(
+                LocalInteraction(
+                    tuple(Feature(str(label), int(at)) for label, at in item["fields"]),
+                    *(_in(item[name]) for name in ("effect", "gain", "strength")),
+                )
+                for item in spec["interactions"]
+            ),
+            effects=tuple(map(float, spec["effects"])),
+            **numbers,
+            **counts,
+            unswitched=tuple(map(int, spec["unswitched"])),
+            settings=dict(spec["settings"]),
+            shown=dict(spec["shown"]),
+        )
 
     def to_html(self, path: str | os.PathLike[str] | None = None, *, title: str | None = None) -> str:
         """Return a page of its own that shows the interactions on the instance; with a path, write it there too.
@@ -244,7 +193,7 @@ class LocalExplanation:
 
         html: str = page(self, title).html()
         if path is not None:
-            write_text(path, html)
+            write_text(path, html, "the page")
         return html
 
     def _repr_html_(self) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -12,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from nid_plugins.errors import ArtefactError, NidWarning, SettingError
 from nid_plugins.experiment.layout import check_layout
 from nid_plugins.experiment.specs import check_version, from_spec, to_spec
-from nid_plugins.paths import as_path
+from nid_plugins.paths import as_path, write_text
 
 if TYPE_CHECKING:
+    import os
     from pathlib import Path
 
     from nid_plugins.experiment.design import Design
@@ -63,15 +62,11 @@ def save(design: Design, path: str | os.PathLike[str]) -> Path:
         text = json.dumps(spec, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     else:
         text = _yaml_text(spec)
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        part.replace(target)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
         raise ArtefactError(f"the design cannot be written: {error}", received=str(target)) from error
+    write_text(target, text, "the design")
     return target
 
 

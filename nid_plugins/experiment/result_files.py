@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import json
 import math
-import os
 import types
 import typing
 from collections.abc import Mapping
@@ -14,32 +11,27 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nid_plugins.errors import ArtefactError, NidError
-from nid_plugins.paths import as_path
 
 if TYPE_CHECKING:
     from nid_plugins.experiment.results import AAResult, Analysis
 
-VERSION = 1
-ANALYSIS = "nid-plugins/ab-analysis"
-AA = "nid-plugins/aa-result"
-
 T = TypeVar("T")
 
 
-def analysis_to_dict(analysis: Analysis) -> dict[str, Any]:
-    """Return an analysis JSON-ready."""
-    return _to_dict(analysis, ANALYSIS)
+def content(result: Any) -> dict[str, Any]:
+    """Return the fields of a result JSON-ready."""
+    return {f.name: _out(getattr(result, f.name)) for f in dataclasses.fields(result)}
 
 
-def analysis_from_dict(spec: Mapping[str, Any]) -> Analysis:
-    """Return the analysis of :func:`analysis_to_dict`.
+def analysis_of(spec: Mapping[str, Any]) -> Analysis:
+    """Return the analysis a file holds.
 
     Raises:
-        ArtefactError: See :meth:`nid_plugins.experiment.results.Analysis.from_dict`.
+        ArtefactError: It is damaged.
     """
     from nid_plugins.experiment import results
 
-    analysis = _from_dict(results.Analysis, spec, ANALYSIS, "an analysis", vars(results))
+    analysis = _made(results.Analysis, spec, vars(results))
     _one_of(analysis.decision, results.DECISIONS, "decision")
     for verdict in analysis.guardrails:
         _one_of(verdict.status, results.STATUSES, "guardrails.status")
@@ -48,20 +40,15 @@ def analysis_from_dict(spec: Mapping[str, Any]) -> Analysis:
     return analysis
 
 
-def aa_to_dict(result: AAResult) -> dict[str, Any]:
-    """Return an A/A result JSON-ready."""
-    return _to_dict(result, AA)
-
-
-def aa_from_dict(spec: Mapping[str, Any]) -> AAResult:
-    """Return the A/A result of :func:`aa_to_dict`.
+def aa_result_of(spec: Mapping[str, Any]) -> AAResult:
+    """Return the A/A result a file holds.
 
     Raises:
-        ArtefactError: See :meth:`nid_plugins.experiment.results.AAResult.from_dict`.
+        ArtefactError: It is damaged.
     """
     from nid_plugins.experiment import results
 
-    return _from_dict(results.AAResult, spec, AA, "an A/A result", vars(results))
+    return _made(results.AAResult, spec, vars(results))
 
 
 def _one_of(value: str, options: tuple[str, ...], name: str) -> None:
@@ -69,11 +56,6 @@ def _one_of(value: str, options: tuple[str, ...], name: str) -> None:
         raise ArtefactError(
             "the result is damaged", field=name, received=repr(value), expected=f"one of {options}"
         )
-
-
-def _to_dict(result: Any, kind: str) -> dict[str, Any]:
-    body = {f.name: _out(getattr(result, f.name)) for f in dataclasses.fields(result)}
-    return {"format": kind, "schema_version": VERSION, **body}
 
 
 def _out(value: Any) -> Any:  # noqa: PLR0911 - one case a line
@@ -94,18 +76,7 @@ def _out(value: Any) -> Any:  # noqa: PLR0911 - one case a line
     return value
 
 
-def _from_dict(cls: type[T], spec: Any, kind: str, what: str, names: Mapping[str, Any]) -> T:
-    if not isinstance(spec, Mapping) or spec.get("format") != kind:
-        received = spec.get("format") if isinstance(spec, Mapping) else type(spec).__name__
-        raise ArtefactError(f"not {what}", received=repr(received), expected=f'"format": "{kind}"')
-    version = spec.get("schema_version")
-    if not isinstance(version, int) or isinstance(version, bool) or version > VERSION:
-        raise ArtefactError(
-            f"{what} written by a newer version of nid-plugins",
-            received=f"schema version {version}",
-            expected=f"at most {VERSION}",
-            hint="Upgrade nid-plugins",
-        )
+def _made(cls: type[T], spec: Mapping[str, Any], names: Mapping[str, Any]) -> T:
     body = {key: value for key, value in spec.items() if key not in {"format", "schema_version"}}
     result: T = _read(cls, body, dict(names), "")
     return result
@@ -173,46 +144,3 @@ def _damaged(path: str, value: object, expected: str) -> ArtefactError:
     return ArtefactError(
         "the result is damaged", field=path or "top", received=repr(value)[:200], expected=expected
     )
-
-
-def write(spec: Mapping[str, Any], path: str | os.PathLike[str], what: str) -> None:
-    """Write a result, whole or not at all.
-
-    Args:
-        spec: What goes into the file.
-        path: The file.
-        what: What it is, for errors, e.g. ``"an analysis"``.
-
-    Raises:
-        ArtefactError: The file cannot be written.
-        SettingError: ``path`` is not a path.
-    """
-    target = as_path(path, f"the file of {what}")
-    text = json.dumps(spec, indent=1, allow_nan=False, ensure_ascii=False)
-    if not target.name or target.is_dir():
-        raise ArtefactError(f"{what} cannot be written: a folder has this name", received=str(target))
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text + "\n", encoding="utf-8")
-        part.replace(target)
-    except (OSError, UnicodeError) as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise ArtefactError(f"{what} cannot be written: {error}", received=str(target)) from error
-
-
-def read(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
-    """Read the JSON of a result.
-
-    Raises:
-        ArtefactError: The file is absent or not JSON.
-        SettingError: ``path`` is not a path.
-    """
-    target = as_path(path, f"the file of {what}")
-    try:
-        spec: dict[str, Any] = json.loads(target.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ArtefactError(
-            f"{what} cannot be read", received=f"{target}: {type(error).__name__}: {error}"
-        ) from error
-    return spec

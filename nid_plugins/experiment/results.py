@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from nid_plugins.artefacts import Artefact, Kept
 from nid_plugins.experiment import result_files
-from nid_plugins.experiment.result_files import read, write
 from nid_plugins.report.shown import Shown
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
     from datetime import datetime
 
@@ -157,7 +156,7 @@ class GuardrailVerdict:
 
 
 @dataclass(frozen=True)
-class Analysis(Shown):
+class Analysis(Kept, Shown):
     """The result of :func:`nid_plugins.experiment.analyze`.
 
     Args:
@@ -180,6 +179,8 @@ class Analysis(Shown):
         notes: What else is worth knowing, one sentence each.
         timeline: The primary metric at up to 50 moments, evenly spaced; empty where there are no times.
     """
+
+    artefact: ClassVar[Artefact] = Artefact("nid-plugins/ab-analysis", 1, "analysis", "an")
 
     design: Design
     sample_ratio: SampleRatio
@@ -245,37 +246,12 @@ class Analysis(Shown):
                 rows.append(row)
         return pd.DataFrame(rows, columns=["test", *(f.name for f in dataclasses.fields(Effect)), "status"])
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything JSON-ready: NaN becomes null, an infinite number ``"inf"`` or ``"-inf"``, a time ISO 8601."""
-        return result_files.analysis_to_dict(self)
+    def _content(self) -> dict[str, Any]:
+        return result_files.content(self)
 
     @classmethod
-    def from_dict(cls, spec: Mapping[str, Any]) -> Analysis:
-        """Return the analysis :meth:`to_dict` wrote.
-
-        Raises:
-            ArtefactError: It is something else, damaged, or from a newer version.
-        """
-        return result_files.analysis_from_dict(spec)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the analysis as JSON, whole or not at all.
-
-        Raises:
-            ArtefactError: The file cannot be written.
-            SettingError: ``path`` is not a path.
-        """
-        write(self.to_dict(), path, "an analysis")
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Analysis:
-        """Read what :meth:`save` wrote.
-
-        Raises:
-            ArtefactError: The file is absent, damaged, something else, or from a newer version.
-            SettingError: ``path`` is not a path.
-        """
-        return cls.from_dict(read(path, "an analysis"))
+    def _made(cls, spec: Mapping[str, Any]) -> Analysis:
+        return result_files.analysis_of(spec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +278,7 @@ class ErrorRate:
 
 
 @dataclass(frozen=True)
-class AAResult(Shown):
+class AAResult(Kept, Shown):
     """The result of :func:`nid_plugins.experiment.aa`: tests of the design on logs without any effect.
 
     Args:
@@ -319,6 +295,8 @@ class AAResult(Shown):
         reasons: Why, one sentence each.
         effect: Relative effect put into the treatments; 0 for an A/A test. With one the rates are powers.
     """
+
+    artefact: ClassVar[Artefact] = Artefact("nid-plugins/aa-result", 1, "A/A result", "an")
 
     design: Design
     metric: str
@@ -353,34 +331,9 @@ class AAResult(Shown):
 
         return aa_page(self)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything JSON-ready, as :meth:`Analysis.to_dict` does."""
-        return result_files.aa_to_dict(self)
+    def _content(self) -> dict[str, Any]:
+        return result_files.content(self)
 
     @classmethod
-    def from_dict(cls, spec: Mapping[str, Any]) -> AAResult:
-        """Return the result :meth:`to_dict` wrote.
-
-        Raises:
-            ArtefactError: It is something else, damaged, or from a newer version.
-        """
-        return result_files.aa_from_dict(spec)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the result as JSON, whole or not at all.
-
-        Raises:
-            ArtefactError: The file cannot be written.
-            SettingError: ``path`` is not a path.
-        """
-        write(self.to_dict(), path, "an A/A result")
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> AAResult:
-        """Read what :meth:`save` wrote.
-
-        Raises:
-            ArtefactError: The file is absent, damaged, something else, or from a newer version.
-            SettingError: ``path`` is not a path.
-        """
-        return cls.from_dict(read(path, "an A/A result"))
+    def _made(cls, spec: Mapping[str, Any]) -> AAResult:
+        return result_files.aa_result_of(spec)

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
-import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nid_plugins.errors import ArtefactError, SchemaError
-from nid_plugins.paths import as_path
+from nid_plugins.artefacts import Artefact
+from nid_plugins.errors import SchemaError
 from nid_plugins.schema import FeatureSchema
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
     from nid_plugins.report.report import InteractionReport
 
-FORMAT = "nid-plugins/interaction-report"
-VERSION = 1
+ARTEFACT = Artefact("nid-plugins/interaction-report", 1, "report")
 
 
 def to_dict(report: InteractionReport) -> dict[str, Any]:
     """Return the report JSON-ready; NaN becomes null."""
     pairs = report.pair_strengths
-    return {
-        "format": FORMAT,
-        "schema_version": VERSION,
+    content = {
         "schema": report.schema.to_dict(),
         "settings": report.settings,
         "interactions": [
@@ -48,68 +45,20 @@ def to_dict(report: InteractionReport) -> dict[str, Any]:
         "unswitched": report.unswitched,
         "pair_strengths": None if pairs is None else pairs[np.triu_indices(len(pairs), 1)].tolist(),
     }
+    return ARTEFACT.stamped(content)
 
 
 def save(report: InteractionReport, path: str | os.PathLike[str]) -> None:
     """Write the report, whole or not at all."""
-    target = as_path(path, "a report file")
-    try:
-        text = json.dumps(to_dict(report), indent=1, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ArtefactError(
-            f"the report holds what JSON cannot: {error}",
-            expected="settings and detector options that are finite numbers, text, lists or None",
-        ) from error
-    if not target.name or target.is_dir():
-        raise ArtefactError("the report cannot be written: a folder has this name", received=str(target))
-    part = target.with_name(target.name + f".{os.getpid()}.part")
-    try:
-        part.write_text(text + "\n", encoding="utf-8")
-        part.replace(target)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise ArtefactError(f"the report cannot be written: {error}", received=str(target)) from error
+    ARTEFACT.save(to_dict(report), path)
 
 
 def load(path: str | os.PathLike[str]) -> InteractionReport:
     """Read a report; see :meth:`InteractionReport.load`."""
-    path = as_path(path, "a report file")
-    try:
-        spec = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ArtefactError(f"the report cannot be read: {error}", received=str(path)) from error
-    except ValueError as error:
-        raise ArtefactError(
-            "the report is damaged",
-            received=f"{path}: {error}",
-            expected="JSON written by InteractionReport.save",
-            hint="Detect again, or restore the file",
-        ) from error
-    if not isinstance(spec, dict) or spec.get("format") != FORMAT:
-        raise ArtefactError("not an interaction report", received=str(path), expected=f'"format": "{FORMAT}"')
-    version = spec.get("schema_version")
-    if not isinstance(version, int) or version > VERSION:
-        raise ArtefactError(
-            "the report was written by a newer version of nid-plugins",
-            received=f"schema version {version}",
-            expected=f"at most {VERSION}",
-            hint="Upgrade nid-plugins",
-        )
-    try:
-        return read_dict(spec)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, ArtefactError):
-            raise
-        raise ArtefactError(
-            "the report is damaged",
-            received=f"{path}: {error!r}",
-            expected="a file written by InteractionReport.save",
-            hint="Detect again, or restore the file",
-        ) from error
+    return ARTEFACT.load(path, read_dict)
 
 
-def read_dict(spec: dict[str, Any]) -> InteractionReport:
+def read_dict(spec: Mapping[str, Any]) -> InteractionReport:
     """Return the report that :func:`to_dict` wrote, unchecked; :func:`load` turns what goes wrong into a typed error."""
     from nid_plugins.report.report import Interaction, InteractionReport
 

@@ -143,5 +143,5 @@ def test_files_that_are_none(found, tmp_path):
             LocalExplanation.load(path)
     with pytest.raises(nid.ArtefactError, match="a folder has this name"):
         found.save(tmp_path)
-    with pytest.raises(nid.SettingError, match="not a file"):
+    with pytest.raises(nid.SettingError, match="not an explanation file"):
         found.save(3)

@@ -10,7 +10,7 @@ import pytest
 
 import nid_plugins as nid
 from nid_plugins.report import Interaction, InteractionReport
-from nid_plugins.report.store import FORMAT, VERSION
+from nid_plugins.report.store import ARTEFACT
 
 
 @pytest.fixture
@@ -74,8 +74,8 @@ def test_nan_becomes_null_and_the_file_is_strict_json(path):
         raise AssertionError(constant)
 
     spec = json.loads(text, parse_constant=refuse)
-    assert spec["format"] == FORMAT
-    assert spec["schema_version"] == VERSION
+    assert spec["format"] == ARTEFACT.format
+    assert spec["schema_version"] == ARTEFACT.version
     assert spec["instances"]["r2"] == [0.9, -3.5, None]
     assert spec["interactions"][1]["gain"] is None
     assert spec["interactions"][1]["stability"] is None
@@ -135,7 +135,7 @@ def test_a_file_that_cannot_be_read(tmp_path, where):
 @pytest.mark.parametrize("keep", [0, 1, 100, 400, -3])
 def test_a_truncated_file(path, keep):
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(nid.ArtefactError, match="damaged.*restore the file"):
+    with pytest.raises(nid.ArtefactError, match="damaged.*Restore the file"):
         InteractionReport.load(path)
 
 
@@ -150,11 +150,11 @@ def test_bytes_that_are_no_text(path):
 )
 def test_another_kind_of_file(path, content):
     path.write_text(content)
-    with pytest.raises(nid.ArtefactError, match="not an interaction report"):
+    with pytest.raises(nid.ArtefactError, match="not a report"):
         InteractionReport.load(path)
 
 
-@pytest.mark.parametrize("version", [VERSION + 1, 99, "2", None])
+@pytest.mark.parametrize("version", [ARTEFACT.version + 1, 99, "2", None])
 def test_a_newer_version(path, version):
     edit(path, lambda spec: spec.update(schema_version=version))
     with pytest.raises(nid.ArtefactError, match="newer version.*Upgrade"):
