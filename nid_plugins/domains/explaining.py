@@ -37,22 +37,22 @@ def explain_instance(
     instance: Any,
     domain: str | Domain,
     *,
-    background: Any = None,
+    background: Any,
     detector: str | Detector,
-    options: Mapping[str, Any] | None = None,
-    perturbations: int = 6000,
-    top_k: int = 40,
-    seed: int = 0,
-    prune: Prune = "gain",
-    min_gain: float = 1e-3,
-    candidates: int = 40,
+    options: Mapping[str, Any] | None,
+    perturbations: int,
+    top_k: int,
+    seed: int,
+    prune: Prune,
+    min_gain: float,
+    candidates: int,
     output: Output = "auto",
     target: int | None = None,
     epsilon: float = 1e-7,
     batch_size: int | None = None,
     domain_options: Mapping[str, Any] | None = None,
 ) -> LocalExplanation:
-    """Explain one instance of a domain; see :func:`nid_plugins.explain`.
+    """Explain one instance of a domain; see :func:`nid_plugins.explain`, whose defaults are the only ones.
 
     Raises:
         FrameError: The instance is none of the domain, or has fewer than two features.
