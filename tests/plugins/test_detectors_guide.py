@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import re
@@ -14,15 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from guides import Guide, bare, bare_files
 
 from nid_plugins.detection import MaskDesign, random_masks
 from nid_plugins.errors import PluginError
 from nid_plugins.testing import DetectorCase
 
 EXAMPLE = Path(__file__).parent / "nid_forest"
-ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "plugins" / "detectors.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+GUIDE = Guide("detectors.md")
 
 
 @pytest.fixture
@@ -34,38 +32,27 @@ def forest(monkeypatch):
     return detector
 
 
-def bare(text):
-    """Return code without docstrings, comments and the annotations import."""
-    tree = ast.parse(text)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
-            node.body = node.body[1:]
-    tree.body = [node for node in tree.body if getattr(node, "module", None) != "__future__"]
-    return ast.unparse(tree)
-
-
 def test_the_code_shown_is_the_example_s_file_by_file():
     shown = ["nid_forest/plugin.py", "nid_forest/detector.py", "test_forest.py"]
-    files = [bare((EXAMPLE / name).read_text(encoding="utf-8")) for name in shown]
-    assert [bare(block) for k, block in enumerate(BLOCKS) if k != 2] == files
+    blocks = [bare(block) for k, block in enumerate(GUIDE.python) if k != 2]
+    assert blocks == bare_files(EXAMPLE, shown)
     project = (EXAMPLE / "pyproject.toml").read_text("utf-8").splitlines()
-    (toml,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    (toml,) = GUIDE.blocks("toml")
     assert all(line in project for line in toml.splitlines() if line)
 
 
 def test_every_attribute_of_the_suite_is_explained():
-    listed = PAGE[PAGE.index("| attribute |") :]
+    listed = GUIDE.text[GUIDE.text.index("| attribute |") :]
     for name in DetectorCase.__annotations__:
         assert re.search(rf"`{name}`", listed), name
 
 
 def test_files_named_on_the_page_exist():
-    for name in re.findall(r"`((?:tests|benchmarks|nid_plugins)/[^`]+)`", PAGE):
-        assert (ROOT / name).exists(), name
+    assert GUIDE.absent() == []
 
 
 def test_the_block_to_try_runs(forest):
-    exec(compile(BLOCKS[2], "detectors.md", "exec"), {})  # noqa: S102 - our own documentation
+    exec(compile(GUIDE.python[2], "detectors.md", "exec"), {})  # noqa: S102 - our own documentation
 
 
 def test_on_raw_logits_pairs_that_are_not_there_go_before_planted_ones(forest):
@@ -96,10 +83,10 @@ def test_a_malformed_answer_ends_the_detection_and_an_exception_comes_through(fo
 
     monkeypatch.setattr(forest, "rank_pairs", turned)
     with pytest.raises(PluginError, match="'forest_h' returned unusable sets"):
-        exec(compile(BLOCKS[2], "detectors.md", "exec"), page)  # noqa: S102 - our own documentation
+        exec(compile(GUIDE.python[2], "detectors.md", "exec"), page)  # noqa: S102 - our own documentation
     monkeypatch.setattr(forest, "rank_pairs", lambda pairs: {}["nothing"])
     with pytest.raises(KeyError, match="nothing"):
-        exec(compile(BLOCKS[2], "detectors.md", "exec"), page)  # noqa: S102 - our own documentation
+        exec(compile(GUIDE.python[2], "detectors.md", "exec"), page)  # noqa: S102 - our own documentation
 
 
 MODELS = """
@@ -112,7 +99,7 @@ def load():
 
 
 def test_installed_it_is_listed_and_chosen_on_the_command_line(tmp_path):
-    (console,) = re.findall(r"^```console\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    (console,) = GUIDE.blocks("console")
     install, listing, detecting = (shlex.split(line) for line in console.splitlines())
     shutil.copytree(EXAMPLE, tmp_path / "source")
     site = tmp_path / "site"
