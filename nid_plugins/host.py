@@ -128,6 +128,12 @@ class PluginHost:
             if name in self._infos:
                 self._drop(name)
 
+    def has(self, plugin: object) -> bool:
+        """Return whether a plug-in, a module or an instance, is at work under any name."""
+        with self._lock:
+            self._load()
+            return bool(self._pm.is_registered(plugin))
+
     def plugins(self) -> list[PluginInfo]:
         """Return the plug-ins at work, in the order they were loaded."""
         with self._lock:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +13,16 @@ import pytest
 import nid_plugins as nid
 from nid_plugins.detection.masks import MIN_ROWS, random_masks
 from nid_plugins.errors import NidWarning
-from nid_plugins.plugins import PluginManager, use_manager
+from nid_plugins.plugins import use_manager
 from nid_plugins.testing.detector_case import DetectorCase
+from nid_plugins.testing.manager import manager_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nid_plugins.detection import Detector, Explanation
     from nid_plugins.detection.masks import Floats, Masks
+    from nid_plugins.plugins import PluginManager
 
 NAMES = tuple("abcdefgh")
 PAIRS = (("a", "b"), ("c", "d"), ("a", "e"))
@@ -113,10 +114,7 @@ class DetectorFixtures(DetectorCase):
 
     def manager(self) -> PluginManager:
         """Return the plug-in manager: with all that is installed, and this plug-in if it is not."""
-        manager = PluginManager()
-        if self.detector not in manager.detectors():
-            manager.register(importlib.import_module(self.plugin), self.plugin)
-        return manager
+        return manager_with("detector", self.detector, self.plugin)
 
     def registered(self) -> Detector:
         """Return the detector, with the options the suite uses."""

@@ -14,9 +14,10 @@ import pytest
 
 import nid_plugins as nid
 from nid_plugins.errors import NidError, NidWarning, UnsupportedError
-from nid_plugins.plugins import PluginManager, get_manager, use_manager
+from nid_plugins.plugins import get_manager, use_manager
 from nid_plugins.testing.case import AdapterCase
 from nid_plugins.testing.log import ClickLog, click_log
+from nid_plugins.testing.manager import manager_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from nid_plugins.crosses import CrossFeatures
+    from nid_plugins.plugins import PluginManager
     from nid_plugins.testing.log import Frame
 
 BATCH = 96
@@ -63,12 +65,7 @@ class Fixtures(AdapterCase):
 
     def manager(self) -> PluginManager:
         """Return the plug-in manager: with all that is installed, and this plug-in if it is not."""
-        import importlib
-
-        manager = PluginManager()
-        if self.adapter not in manager.adapters():
-            manager.register(importlib.import_module(self.plugin), self.plugin)
-        return manager
+        return manager_with("adapter", self.adapter, self.plugin)
 
     def model_of(self, log: ClickLog, seed: int = 1) -> Any:
         """Return a fresh model for the click log."""
