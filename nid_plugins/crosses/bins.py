@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nid_plugins.crosses import loops
 from nid_plugins.crosses.scratch import Scratch
 from nid_plugins.errors import NidWarning, SettingError
 
+_BELOW_ZERO = 2**15 - 1  # the leading 16 bits, in order, of the numbers just below 0
 _STEPS = 3
 """Most edges with the same leading bits that values are compared with one by one."""
 
@@ -96,18 +98,18 @@ class FastBins:
         leading = (ordered_bits(edges) >> np.uint32(16)).astype(np.int64)
         below = np.searchsorted(leading, np.arange(2**16))
         number = np.bincount(leading, minlength=2**16)
+        # The bits of -0.0 are those of numbers below 0, and yet it is not below an edge at 0, the next one after theirs.
+        number[_BELOW_ZERO] += bool((edges == 0).any())
         # By the bits as they stand in a value, so that nothing has to be folded there.
         bits = np.arange(2**16, dtype=np.uint32) << np.uint32(16)
         order = ((bits ^ _flips(bits)) >> np.uint32(16)).astype(np.int64)
         self._below = (below[order] + 1).astype(np.int32)
-        self._steps: list[npt.NDArray[np.float32]] = []
-        for step in range(min(int(number.max()), _STEPS)):
-            edge = np.full(2**16, np.nan, dtype=np.float32)  # no value reaches NaN
-            there = number > step
-            edge[there] = edges[below[there] + step]
-            self._steps.append(edge[order])
-        crowded = number > _STEPS
-        self._crowded = crowded[order] if crowded.any() else None
+        self._steps = np.full((min(int(number.max()), _STEPS), 2**16), np.nan, dtype=np.float32)
+        for step, edge in enumerate(self._steps):
+            there = number[order] > step
+            edge[there] = edges[below[order[there]] + step]  # no value reaches NaN, elsewhere
+        crowded = number[order] > _STEPS
+        self._crowded = crowded if crowded.any() else crowded[:0]
 
     def codes(
         self,
@@ -117,20 +119,23 @@ class FastBins:
     ) -> npt.NDArray[np.int32]:
         """Return member ids plus 1, 0 for a missing value, shape (n,), in an array of the scratch or the one given."""
         scratch, n = scratch or Scratch(), len(values)
-        rounded, edges = scratch("rounded", n, np.float32), scratch("edges", n, np.float32)
-        bits, leading = scratch("bits", n, np.uint32), scratch("leading", n, np.intp)
-        above = scratch("above", n, np.bool_)
         codes = scratch("codes", n, np.int32) if codes is None else codes
-        with np.errstate(over="ignore"):
-            np.copyto(rounded, values, casting="same_kind")
-        np.add(rounded, np.float32(0), out=rounded)  # turns -0.0 into 0.0
+        rounded = values
+        if values.dtype != np.float32:
+            rounded = scratch("rounded", n, np.float32)
+            with np.errstate(over="ignore"):
+                np.copyto(rounded, values, casting="same_kind")
+        if loops.bin_codes(rounded, (self._below, self._steps, self._crowded, self._edges), codes):
+            return codes
+        edges, above = scratch("edges", n, np.float32), scratch("above", n, np.bool_)
+        bits, leading = scratch("bits", n, np.uint32), scratch("leading", n, np.intp)
         np.right_shift(rounded.view(np.uint32), np.uint32(16), out=bits)
         np.copyto(leading, bits, casting="unsafe")
         np.take(self._below, leading, mode="wrap", out=codes)
         for edge in self._steps:
             np.take(edge, leading, mode="wrap", out=edges)
             codes += np.greater_equal(rounded, edges, out=above)
-        if self._crowded is not None:
+        if len(self._crowded):
             crowded = np.flatnonzero(np.take(self._crowded, leading, mode="wrap"))
             codes[crowded] = np.searchsorted(self._edges, rounded[crowded], side="right") + 1
         missing = np.isnan(rounded, out=above)

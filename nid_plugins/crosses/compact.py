@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from nid_plugins.crosses import loops
 from nid_plugins.crosses.keys import EXACT_LIMIT, Int64Array, cross_keys, is_exact
 from nid_plugins.crosses.perfect_hash import displace, table_sizes
 from nid_plugins.crosses.scratch import Scratch
@@ -83,6 +84,11 @@ class KeyNumbers:
         self._displacement, self._number = found[0].astype(np.int64), found[1]
         self._keys = np.append(np.int64(0), keys)  # by number; 0 is any key's, and its number is 0
 
+    @property
+    def _hash_table(self) -> tuple[Any, ...]:
+        numbers = self._odd, self._bucket_shift, np.uint64(self._bucket_mask), self._slot_mask
+        return (*numbers, self._displacement, self._number, self._keys)
+
     def _hash(self, keys: Int64Array) -> tuple[Int64Array, Int64Array]:
         word = keys.view(np.uint64) * self._odd
         bucket = (word >> self._bucket_shift).view(np.int64) & self._bucket_mask
@@ -96,17 +102,25 @@ class KeyNumbers:
         if out is None:
             out = np.empty(len(keys), dtype=np.int32)
         if self._table is not None:
+            if loops.take(self._table, keys, out):
+                return out
             # "wrap" takes -1 for the last, and is the mode that looks at no key twice.
             if self._table.dtype == np.int32:
                 return np.take(self._table, keys, mode="wrap", out=out)
             short = (scratch or Scratch())("short", len(keys), self._table.dtype)
             np.copyto(out, np.take(self._table, keys, mode="wrap", out=short))
             return out
+        if loops.take_hashed(keys, out, self._hash_table):
+            return out
         for start in range(0, len(keys), _BLOCK):
             self._hashed(
                 keys[start : start + _BLOCK].astype(np.int64, copy=False), out[start : start + _BLOCK]
             )
         return out
+
+    def of_digits(self, digits: Sequence[Integers], bases: Sequence[int], out: npt.NDArray[np.int32]) -> bool:
+        """Write the numbers of mixed-radix keys, and return True; False where the keys must be worked out first."""
+        return self._table is not None and loops.take_numbers(self._table, digits, bases, out)
 
     def _hashed(self, keys: Int64Array, out: npt.NDArray[np.int32]) -> None:
         bucket, place = self._hash(keys)
@@ -156,6 +170,12 @@ class CrossCode:
         fields: The members.
         sizes: Their numbers of ids.
         members: Codes of each field.
+
+    Attributes:
+        fields: As given.
+        bases: Number of codes of each member, 0 included.
+        space: Number of combinations of codes.
+        radix: Whether combinations are numbered by a mixed-radix number.
     """
 
     def __init__(
@@ -164,8 +184,8 @@ class CrossCode:
         self.fields = tuple(fields)
         self._sizes = tuple(sizes)
         self._members = [members[name] for name in fields]
-        self._bases = [member.base for member in self._members]
-        self.space = math.prod(self._bases)
+        self.bases = [member.base for member in self._members]
+        self.space = math.prod(self.bases)
         self.radix = self.space <= EXACT_LIMIT
         self._kind: type[np.integer[Any]] = np.int32 if self.space <= _NARROW else np.int64
 
@@ -179,7 +199,7 @@ class CrossCode:
             return cross_keys(ids, self._sizes)[0]
         first = codes[0].astype(self._kind, copy=False)
         number = (scratch or Scratch())("numbers", len(first), self._kind)
-        for own, base in zip(codes[1:], self._bases[1:], strict=True):
+        for own, base in zip(codes[1:], self.bases[1:], strict=True):
             np.multiply(first, self._kind(base), out=number)
             number += own
             first = number
@@ -190,7 +210,7 @@ class CrossCode:
         if self.radix:
             digits: list[Int64Array] = []
             rest = numbers
-            for base in reversed(self._bases[1:]):
+            for base in reversed(self.bases[1:]):
                 rest, own = np.divmod(rest, np.int64(base))
                 digits.append(own)
             codes = [rest, *reversed(digits)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from nid_plugins.crosses import loops
 from nid_plugins.crosses.bins import FastBins
 from nid_plugins.crosses.columns import BatchColumns
 from nid_plugins.crosses.compact import (
@@ -149,6 +150,8 @@ class _Lookup:
     def __call__(self, columns: Columns, out: Int32Array) -> None:
         if self._code is not None:
             codes = [columns.codes(name) for name in self._cross.fields]
+            if self._numbers.of_digits(codes, self._code.bases, out):
+                return
             self._numbers(self._code.numbers(codes, columns.scratch), out, columns.scratch)
             return
         keys, valid = cross_keys([columns.ids(name) for name in self._cross.fields], self._cross.sizes)
@@ -188,6 +191,7 @@ def ids_of_frame(
     compiled: CompiledCrosses, source: FrameSource, schema: FeatureSchema, threads: int
 ) -> Int32Array:
     """Return the cross ids of a frame that was checked, shape (n, K), by at most so many threads."""
+    loops.for_rows(source.rows)
     out = np.empty((source.rows, len(compiled)), dtype=np.int32)
     idle: SimpleQueue[Scratch] = SimpleQueue()
     threads = threads_for(source.rows, threads)

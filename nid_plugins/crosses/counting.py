@@ -18,7 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from nid_plugins.crosses import loops
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nid_plugins.crosses.keys import Int64Array
 
 FEWEST_COUNTERS = 2**10
@@ -76,7 +80,6 @@ class DirectCounter:
         self._space = space
         # Made when they are needed: where one counter is done before the next begins, they take the same memory in turn.
         self.counts: npt.NDArray[np.integer] = np.empty(0, dtype=counter_type(rows))
-        self._one = self.counts.dtype.type(1)
 
     @property
     def bytes(self) -> int:
@@ -85,13 +88,16 @@ class DirectCounter:
 
     def add(self, keys: npt.NDArray[np.integer[Any]]) -> None:
         """Count keys."""
+        loops.count(self._counters(), keys)
+
+    def add_numbers(self, digits: Sequence[loops.Integers], bases: Sequence[int]) -> bool:
+        """Count keys given by their digits, and return True; False where that is not faster than to work them out."""
+        return loops.count_numbers(self._counters(), digits, bases)
+
+    def _counters(self) -> npt.NDArray[np.integer]:
         if not len(self.counts):
             self.counts = np.zeros(self._space, dtype=self.counts.dtype)
-        if self._space <= len(keys):  # as fast, and other threads go on meanwhile
-            more = np.bincount(keys, minlength=self._space)
-            np.add(self.counts, more, out=self.counts, casting="unsafe")
-            return
-        np.add.at(self.counts, keys, self._one)
+        return self.counts
 
     def fresh(self) -> DirectCounter:
         """Return a counter of the same keys that has counted nothing, for other rows."""
@@ -178,7 +184,6 @@ class FilteredCounter:
         bits = max(counters, FEWEST_COUNTERS).bit_length() - 1
         self._shift = np.uint64(64 - bits)
         self.counts: npt.NDArray[np.integer] = np.zeros(2**bits, dtype=kind)
-        self._one = self.counts.dtype.type(1)
         self._frequent: npt.NDArray[np.bool_] | None = None
         self._most = max((memory - 2**bits) // _BYTES_A_KEY, LEAST_KEYS)
         self._low: int | None = None  # keys up to here are done
@@ -197,7 +202,7 @@ class FilteredCounter:
         """Count keys in this pass."""
         words: Int64Array = np.ascontiguousarray(keys, dtype=np.int64)
         if self._frequent is None:
-            np.add.at(self.counts, self._hash(words), self._one)
+            loops.count_hashed(self.counts, words, _HASH, self._shift)
             return
         words = words[self._frequent[self._hash(words)]]
         self.table.add(words if self._low is None else words[words > self._low])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from nid_plugins.crosses import loops
 from nid_plugins.crosses.columns import BatchColumns
 from nid_plugins.crosses.compiled import CompiledCrosses, ids_of_rows, member_fields
 from nid_plugins.crosses.frame_source import BLOCK, block_of
@@ -50,6 +51,7 @@ def writing(kept: Sequence[str], ids: Sequence[str]) -> dict[str, Any]:
         "column_encoding": dict.fromkeys(ids, "DELTA_BINARY_PACKED"),
         "compression": dict.fromkeys(kept, "zstd") | dict.fromkeys(ids, "none"),
         "compression_level": dict.fromkeys(kept, 1) or None,
+        "write_statistics": list(kept),
     }
 
 
@@ -221,6 +223,7 @@ def ids_of_files(
     """
     size, most = memory_of(memory), thread_count(threads)
     source = ParquetSource(paths)
+    loops.for_rows(source.rows)
     compiled = CompiledCrosses(crosses, size)
     source.require(compiled.fields)
     out = np.empty((source.rows, len(crosses)), dtype=np.int32)
@@ -245,6 +248,7 @@ def coverage_of_files(crosses: CrossFeatures, paths: Any, memory: int | str) -> 
     """Return the share of rows in files that have an id other than 0, shape (K,); see :func:`ids_of_files`."""
     size = memory_of(memory)
     source = ParquetSource(paths)
+    loops.for_rows(source.rows)
     compiled = CompiledCrosses(crosses, size)
     source.require(compiled.fields)
     rows = batch_rows(size // 2, len(compiled.fields) + len(crosses))

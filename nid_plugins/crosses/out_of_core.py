@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nid_plugins.crosses import loops
 from nid_plugins.crosses.bins import FastBins, edges_of_sorted, sorted_values
 from nid_plugins.crosses.columns import BatchColumns
 from nid_plugins.crosses.compact import CrossCode, MemberCodes, table_room, with_tables
@@ -100,6 +101,7 @@ class Fit:
         self._batch, self._counting = size // 4, size * 3 // 4
         self._tables = table_room(size)
         self._source = source
+        loops.for_rows(source.rows)
         self._schema = schema
         self._bins = bins
         self.threshold = check_min_count(min_count, self._source.rows)

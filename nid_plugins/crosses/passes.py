@@ -235,9 +235,11 @@ class CrossTask:
     def add(self, rows: BatchColumns) -> None:
         """Count a batch in this pass."""
         codes = [rows.codes(name) for name in self.columns]
-        if isinstance(
-            self.counter, FilteredCounter
-        ):  # a combination with a rare member must not fill a counter
+        if isinstance(self.counter, DirectCounter) and self.code.radix:
+            if self.counter.add_numbers(codes, self.code.bases):
+                return
+        elif isinstance(self.counter, FilteredCounter):
+            # A combination with a rare member must not fill a counter.
             known = np.logical_and.reduce([own > 0 for own in codes])
             codes = [own[known] for own in codes]
         self.counter.add(self.code.numbers(codes, rows.scratch))

@@ -16,6 +16,7 @@ import warnings
 import numpy as np
 import numpy.typing as npt
 
+from nid_plugins.crosses import loops
 from nid_plugins.crosses.bins import fold, raw_bits
 from nid_plugins.crosses.counting import counter_type, nonzero
 from nid_plugins.errors import NidWarning
@@ -65,7 +66,6 @@ class QuantileCounter:
         self._bits = min(room, BITS - self._known, FIRST_BITS)
         # One row more than prefixes, for all values that begin otherwise: counting them is cheaper than leaving them out.
         self.counts = np.zeros((len(self._prefixes) + (self._known > 0), 2**self._bits), dtype=self._kind)
-        self._one = self._kind.type(1)
         self._places: npt.NDArray[np.int32] | None = None
         small = self.counts.size < 2**31
         if small and 0 < self._known <= min(FIRST_BITS, self._counters.bit_length()):
@@ -81,7 +81,17 @@ class QuantileCounter:
 
     def add(self, values: npt.NDArray[np.floating]) -> None:
         """Count some of the column's values in this pass."""
-        bits = raw_bits(values)
+        with np.errstate(over="ignore"):
+            rounded = np.ascontiguousarray(values, dtype=np.float32)
+        flat, known = self.counts.reshape(-1), BITS - self._known
+        if not self._known:
+            if loops.count_leading(flat, rounded, BITS - self._bits):
+                return
+        elif self._places is not None:
+            shifts, mask = (known, known - self._bits), 2**self._bits - 1
+            if loops.count_following(flat, rounded, self._places, shifts, mask):
+                return
+        bits = raw_bits(rounded)
         if not self._known:
             place: UInt32Array = bits >> np.uint32(BITS - self._bits)
         elif self._places is not None:
@@ -94,9 +104,9 @@ class QuantileCounter:
             at[at == len(self._prefixes)] = 0
             at[self._prefixes[at] != folded] = len(self._prefixes)
             wide = at * 2**self._bits + self._digits(bits).astype(np.int64)
-            np.add.at(self.counts.reshape(-1), wide, self._one)
+            loops.count(flat, wide)
             return
-        np.add.at(self.counts.reshape(-1), place.view(np.int32), self._one)
+        loops.count(flat, place.view(np.int32))
 
     def _digits(self, bits: UInt32Array) -> UInt32Array:
         return (bits >> np.uint32(BITS - self._known - self._bits)) & np.uint32(2**self._bits - 1)

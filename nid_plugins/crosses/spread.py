@@ -12,6 +12,7 @@ from queue import SimpleQueue
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
+from nid_plugins.crosses import loops
 from nid_plugins.crosses.columns import BatchColumns
 from nid_plugins.crosses.frame_source import block_of
 from nid_plugins.crosses.scratch import Scratch
@@ -89,6 +90,7 @@ class PassWorker:
 
     def __call__(self, piece: Any) -> list[Any]:
         """Return what counters have counted of a piece of the rows, from nothing."""
+        loops.for_rows(self._source.rows)
         own = self.fresh()
         self.count(own, piece)
         return [task.counter for task in own]
@@ -195,6 +197,7 @@ class PartWriter:
         from nid_plugins.crosses.compiled import CompiledCrosses
         from nid_plugins.crosses.files_out import part_name, write_part
 
+        loops.for_rows(self._source.rows)
         number, fragment = numbered
         target = self._working / part_name(number)
         if target.exists():
