@@ -6,7 +6,7 @@ exact in it, and masks, baselines and adapters need only one kind of array.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import narwhals.stable.v1 as nw
@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from narwhals.exceptions import DuplicateError
 
-from nid_plugins.errors import FrameError, SchemaError
-from nid_plugins.schema import DenseField, FeatureSchema, Field, SparseField
+from nid_plugins.errors import FrameError
+from nid_plugins.schema import FeatureSchema, SparseField
 
 FloatMatrix = npt.NDArray[np.float64]
 
@@ -29,11 +29,15 @@ def columns_of(frame: Any) -> dict[str, npt.NDArray[Any]]:
     Raises:
         FrameError: Not a frame, a column that is not 1-D, or columns of different lengths.
     """
-    return _arrays(_sources(frame))
+    return arrays_of(sources_of(frame))
 
 
-def _sources(frame: Any) -> dict[str, Any]:
-    """Return the frame's columns by name as they are: narwhals' series of a table, anything of a mapping."""
+def sources_of(frame: Any) -> dict[str, Any]:
+    """Return the frame's columns by name as they are: narwhals' series of a table, anything of a mapping.
+
+    Raises:
+        FrameError: Not a frame, or two columns of one name.
+    """
     if isinstance(frame, Mapping):
         sources = {str(name): values for name, values in frame.items()}
         if len(sources) < len(frame):
@@ -62,7 +66,12 @@ def _sources(frame: Any) -> dict[str, Any]:
     return {str(name): table.get_column(name) for name in table.columns}
 
 
-def _arrays(sources: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+def arrays_of(sources: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+    """Return columns as :func:`sources_of` has them as 1-D NumPy arrays.
+
+    Raises:
+        FrameError: A column is not 1-D, or columns differ in length.
+    """
     columns = {name: _as_array(name, values) for name, values in sources.items()}
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
@@ -77,9 +86,8 @@ def _as_array(name: object, values: Any) -> npt.NDArray[Any]:
         native = values.to_native()
         values = native if _is_arrow(native) else values.to_numpy()
     if _is_arrow(values):
-        if str(values.type).startswith(
-            "dictionary<"
-        ):  # a null would be read as the last word of the dictionary
+        if str(values.type).startswith("dictionary<"):
+            # Its nulls would be read as the dictionary's last word.
             values = values.cast(values.type.value_type)
         values = np.asarray(values)
     if hasattr(values, "detach"):  # a torch tensor, possibly with gradients or on another device
@@ -190,7 +198,7 @@ def schema_columns(
     Raises:
         FrameError: Missing column, columns of different lengths, no rows.
     """
-    sources = _sources(frame)
+    sources = sources_of(frame)
     absent = [name for name in schema.names if name not in sources]
     if absent:
         raise FrameError(
@@ -200,7 +208,7 @@ def schema_columns(
             expected=f"all of {list(schema.names)}",
             hint="Rename the columns or change the schema",
         )
-    columns = _arrays({name: sources[name] for name in schema.names})
+    columns = arrays_of({name: sources[name] for name in schema.names})
     n = len(columns[schema.names[0]])
     if n == 0 and not allow_empty:
         raise FrameError(f"the {what} has no rows", received="0 rows", expected="at least one row")
@@ -340,65 +348,3 @@ def read_label(label: Any, frame: Any, n: int) -> npt.NDArray[np.float64]:
             hint="Drop unlabelled rows; encode clicks as 1 and the rest as 0",
         )
     return array
-
-
-def infer_fields(
-    frame: Any,
-    *,
-    label: str | None,
-    sparse: Sequence[str] | None,
-    dense: Sequence[str] | None,
-    exclude: Sequence[str],
-) -> list[Field]:
-    """Infer fields from a frame; see :meth:`nid_plugins.FeatureSchema.infer`."""
-    sources = _sources(frame)
-    wanted_sparse, wanted_dense, left_out = _names(sparse), _names(dense), _names(exclude) | _names(label)
-    unknown = sorted((wanted_sparse | wanted_dense | left_out) - set(sources))
-    if unknown:
-        raise SchemaError("no such column", field=unknown[0], expected=f"one of {sorted(sources)}")
-    both = sorted(wanted_sparse & wanted_dense)
-    if both:
-        raise SchemaError("asked for as sparse and as dense", field=both[0], hint="Name it once")
-    fields: list[Field] = []
-    columns = _arrays({name: values for name, values in sources.items() if name not in left_out})
-    for name, array in columns.items():
-        values = numeric_column(name, array)
-        whole = _holds_integers(array) or _is_integer_series(sources[name])
-        is_sparse = name in wanted_sparse or (name not in wanted_dense and whole)
-        if not is_sparse:
-            fields.append(DenseField(name))
-            continue
-        if len(values) == 0:
-            raise SchemaError("cannot infer a cardinality from no rows", field=name)
-        if not np.isfinite(values).all() or (values != np.floor(values)).any() or values.min() < 0:
-            known = values[~np.isnan(values)]
-            raise SchemaError(
-                "not a column of ids",
-                field=name,
-                received=(f"values from {known.min()} to {known.max()}" if len(known) else "no value")
-                + (", some missing" if 0 < len(known) < len(values) else ""),
-                expected="integers from 0",
-                hint=f"Encode it, or pass dense=[{name!r}]",
-            )
-        fields.append(SparseField(name, int(values.max()) + 1))
-    return fields
-
-
-def _names(names: str | Sequence[str] | None) -> set[str]:
-    if names is None:
-        return set()
-    found = [names] if isinstance(names, str) else list(names)
-    if not all(isinstance(name, str) for name in found):
-        raise SchemaError("not names of columns", received=repr(names), expected="text, or a list of it")
-    return set(found)
-
-
-def _holds_integers(array: npt.NDArray[Any]) -> bool:
-    # Nullable columns without a missing value may still arrive as objects.
-    whole = (bool, int, np.integer, np.bool_)
-    return array.dtype.kind in "biu" or (array.dtype.kind == "O" and all(isinstance(v, whole) for v in array))
-
-
-def _is_integer_series(values: Any) -> bool:
-    # Integers with missing values may arrive as floats; that they are ids only the table still knows.
-    return isinstance(values, nw.Series) and (values.dtype.is_integer() or values.dtype == nw.Boolean)

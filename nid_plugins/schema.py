@@ -238,7 +238,7 @@ class FeatureSchema(Sequence[Field]):
             SchemaError: No usable column, a column named that is not there, or ids that are not integers from 0.
             FrameError: The frame cannot be read, or a column is not numeric.
         """
-        from nid_plugins.frames import infer_fields
+        from nid_plugins.inferring import infer_fields
 
         return cls(infer_fields(frame, label=label, sparse=sparse, dense=dense, exclude=exclude))
 
