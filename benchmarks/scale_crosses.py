@@ -3,7 +3,7 @@
 The log is written as Parquet into a temporary folder, file by file, and removed in the end. Each step is a process of its
 own, so that its peak of resident memory is its own. Steps on one core are held to it, and their time is processor
 time, which a busy machine disturbs less than the clock on the wall; steps on all cores are timed by the clock. In the same
-run, on a slice of the same log: the dictionary loop of the paper's code, the same counts by Polars and DuckDB, a budget of
+run: loops compiled and by NumPy, and on a slice of the same log the dictionary loop of the paper's code, the same counts by Polars and DuckDB, a budget of
 memory so small that filters are needed, and one row at a time.
 
 Run: python -m benchmarks.scale_crosses [--millions 1,10,40] [--folder DIR]
@@ -27,19 +27,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.common import write
+from benchmarks.scale_crosses_compared import CROSSES, LISTED, bare, in_memory, loop
 from benchmarks.scale_crosses_encodings import encodings
+from nid_plugins.crosses import loops
 from nid_plugins.crosses.threads import thread_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CROSSES, LISTED = 40, 60
-SLICE = 200_000
 ENGINE_ROWS, ENGINE_CROSSES = 2_000_000, 40
 SMALL_MEMORY = "128MB"
 SINGLE_ROWS = 5_000
-RUNS = 5
-"""Of a frame in memory, after a first one."""
 
 
 def step(name: str, folder: Path, **options: Any) -> dict[str, Any]:
@@ -107,104 +105,6 @@ def transform(folder: Path) -> dict[str, Any]:
     size = sum(path.stat().st_size for path in out.iterdir())
     shutil.rmtree(out)
     return {"bytes": size}
-
-
-def in_memory(folder: Path) -> dict[str, Any]:
-    """Fit and transform a frame in memory, again and again, and check that files give the same."""
-    import pandas as pd
-
-    from benchmarks.scale_log import SCHEMA, sets
-    from nid_plugins.crosses import CrossFeatures, fit_crosses
-
-    frame = pd.read_parquet(folder / "log")
-    runs = []
-    crosses = ids = None
-    for _ in range(1 + RUNS):
-        del crosses, ids  # the memory of the last run
-        times = [(time.process_time(), time.perf_counter())]
-        crosses = fit_crosses(sets(LISTED), frame, SCHEMA, max_crosses=CROSSES)
-        times.append((time.process_time(), time.perf_counter()))
-        ids = crosses.transform(frame)
-        times.append((time.process_time(), time.perf_counter()))
-        fitting, transforming = np.diff(times, axis=0).tolist()
-        runs.append(
-            {
-                "fit_processor_s": fitting[0],
-                "fit_wall_s": fitting[1],
-                "transform_processor_s": transforming[0],
-                "transform_wall_s": transforming[1],
-            }
-        )
-    saved = CrossFeatures.load(folder / "crosses")
-    same = [np.array_equal(a.keys, b.keys) for a, b in zip(crosses.crosses, saved.crosses, strict=True)]
-    same += [np.array_equal(saved.edges[name], edges) for name, edges in crosses.edges.items()]
-    same += [np.array_equal(saved.transform(folder / "log"), ids)]
-    return {"rows": len(frame), "first": runs[0], "runs": runs[1:], "identical": bool(all(same))}
-
-
-def bare(folder: Path) -> dict[str, Any]:
-    """Time what fit and transform cannot do without: reading the columns of their passes, and writing the ids."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from nid_plugins.crosses import CrossFeatures
-    from nid_plugins.crosses.files_out import writing
-    from nid_plugins.crosses.passes import LARGEST_BATCH
-    from nid_plugins.crosses.sources import ParquetSource
-
-    crosses = CrossFeatures.load(folder / "crosses")
-    source = ParquetSource(folder / "log")
-    members = sorted({name for cross in crosses.crosses for name in cross.fields})
-    ids = crosses.transform(folder / "log")
-    times = []
-    for columns in (members, sorted(crosses.edges)):
-        start = time.process_time()
-        for batch in source.batches(columns, LARGEST_BATCH):
-            for name in columns:
-                batch.column(name)
-        times.append(time.process_time() - start)
-    arrays = [pa.array(np.ascontiguousarray(column)) for column in ids.T]
-    start = time.process_time()
-    pq.write_table(
-        pa.table(arrays, names=list(crosses.names)), folder / "bare.parquet", **writing((), crosses.names)
-    )
-    writing = time.process_time() - start
-    return {
-        "rows": len(ids),
-        "fit_us_a_row": (2 * times[0] + times[1]) / len(ids) * 1e6,
-        "transform_us_a_row": (times[0] + writing) / len(ids) * 1e6,
-    }
-
-
-def loop(folder: Path) -> dict[str, Any]:
-    """Time the dictionary loop on the first rows of the log, members binned beforehand, and ours on the same rows."""
-    import pandas as pd
-
-    from benchmarks.dictionary_loop import cross_by_lists, cross_by_rows, parquet_cost
-    from nid_plugins.crosses import CrossFeatures
-    from nid_plugins.crosses.keys import dense_ids
-
-    crosses = CrossFeatures.load(folder / "crosses")
-    frame = pd.read_parquet(min((folder / "log").iterdir())).head(SLICE)
-    names = list(crosses.schema.names)
-    rows = np.column_stack(
-        [
-            dense_ids(frame[name].to_numpy(), crosses.edges[name]) if name in crosses.edges else frame[name]
-            for name in names
-        ]
-    ).astype(np.float64)
-    members = [[names.index(name) for name in cross.fields] for cross in crosses.crosses]
-    found: dict[str, Any] = {"rows": len(rows)}
-    results = []
-    for name, function in (("rows", cross_by_rows), ("lists", cross_by_lists)):
-        start = time.process_time()
-        results.append(function(rows, members, 1e-4 * len(rows)))
-        found[f"{name}_us_a_row"] = (time.process_time() - start) / len(rows) * 1e6
-    found["same"] = bool(np.array_equal(*results))
-    found["parquet_us_a_row"] = parquet_cost(
-        folder / "log", [names[i] for i in sorted({i for own in members for i in own})], results[0]
-    )
-    return found
 
 
 def engine(folder: Path, name: str) -> dict[str, Any]:
@@ -295,8 +195,17 @@ def log(folder: Path, rows: int) -> dict[str, Any]:
     return {"bytes": size, "dense_share": dense / sum(sizes.values())}
 
 
+def both_steps(folder: Path, **options: Any) -> dict[str, Any]:
+    """Measure fit and transform, on one core and on all."""
+    found = {}
+    for cores, suffix in ((1, ""), (0, "_all")):
+        found[f"fit{suffix}"] = step("fit", folder, memory="2GB", cores=cores, **options)
+        found[f"transform{suffix}"] = step("transform", folder, cores=cores, **options)
+    return found
+
+
 def scale(folder: Path, millions: int) -> dict[str, Any]:
-    """Measure one size."""
+    """Measure one size, and where loops are compiled for it, without that too."""
     rows = millions * 1_000_000
     print(f"{millions} million rows", flush=True)
     written = step("log", folder, rows=rows)
@@ -305,11 +214,15 @@ def scale(folder: Path, millions: int) -> dict[str, Any]:
         "log_bytes": written["bytes"],
         "dense_share": written["dense_share"],
     }
-    for cores, suffix in ((1, ""), (0, "_all")):
-        found[f"fit{suffix}"] = step("fit", folder, memory="2GB", cores=cores)
-        found[f"transform{suffix}"] = step("transform", folder, cores=cores)
-    found["identical"] = found["fit"]["digest"] == found["fit_all"]["digest"]
-    found["identical"] &= found["transform"]["bytes"] == found["transform_all"]["bytes"]
+    found |= both_steps(folder)
+    ways = [found]
+    found["compiled"] = rows >= loops.MANY
+    if found["compiled"]:
+        found["numpy"] = both_steps(folder, compiled=0)
+        ways.append(found["numpy"])
+    digests = {way[f"fit{suffix}"]["digest"] for way in ways for suffix in ("", "_all")}
+    sizes = {way[f"transform{suffix}"]["bytes"] for way in ways for suffix in ("", "_all")}
+    found["identical"] = len(digests) == len(sizes) == 1
     found["ids_bytes"] = found["transform"]["bytes"]
     return found
 
@@ -323,6 +236,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=0)
     parser.add_argument("--memory", default="2GB")
     parser.add_argument("--engine", default="")
+    parser.add_argument("--compiled", type=int, default=1, help="0: loops by NumPy whatever the rows")
     parser.add_argument("--cores", type=int, default=1, help="of a step; 0: all")
     options = parser.parse_args()
     if options.step:
@@ -341,6 +255,9 @@ def main() -> None:
                 result["loop"] = step("loop", folder)
                 result["row"] = step("single", folder)
             if millions == 10:
+                result["in_memory_many"] = step("in-memory", folder)
+                result["in_memory_many_all"] = step("in-memory", folder, cores=0)
+                result["bare"] = step("bare", folder)
                 small = step("fit", folder, memory=SMALL_MEMORY)
                 result["small"] = {"memory": SMALL_MEMORY, **small}
                 result["small"]["identical"] = small["digest"] == result["sizes"][-1]["fit"]["digest"]
@@ -361,6 +278,8 @@ def run_step(options: argparse.Namespace) -> None:
         pa.set_io_thread_count(options.cores)
         if hasattr(os, "sched_setaffinity"):  # what decides how many threads there are by default
             os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-options.cores :])
+    if not options.compiled:
+        loops.MANY = 2**62
     folder = options.folder
     work: dict[str, Callable[[], dict[str, Any]]] = {
         "log": lambda: log(folder, options.rows),

@@ -51,6 +51,11 @@ def peak(size: Result, what: str) -> float:
     return float(max(size[what]["peak_gb"], size[f"{what}_all"]["peak_gb"]))
 
 
+def io_of_fit(size: Result, bare: Result) -> float:
+    """Return microseconds a row of reading what the passes of a fit read: all columns twice, and in a third the dense ones."""
+    return float(2 * bare["read_us_a_row"] + (size["fit"]["passes"] - 2) * bare["read_dense_us_a_row"])
+
+
 def in_memory(measured: Result, kind: str) -> float:
     """Return microseconds a row of a frame in memory: the median run."""
     times = [run[f"fit_{kind}_s"] + run[f"transform_{kind}_s"] for run in measured["runs"]]
@@ -62,16 +67,23 @@ def compared(result: Result) -> str:
     size, loop, bare = result["sizes"][-1], result["loop"], result["bare"]
     ours = 1e6 / rate(size, "fit") + 1e6 / rate(size, "transform")
     every = 1e6 / clock(size, "fit") + 1e6 / clock(size, "transform")
-    needed = bare["fit_us_a_row"] + bare["transform_us_a_row"]
+    needed = io_of_fit(size, bare) + bare["read_us_a_row"] + bare["write_us_a_row"]
     cores, slow = result["cores"], loop["rows_us_a_row"]
+    plain = size["numpy"]["fit"]["processor_s"] + size["numpy"]["transform"]["processor_s"]
+    plain_every = size["numpy"]["fit_all"]["wall_s"] + size["numpy"]["transform_all"]["wall_s"]
+    many = f"{result['in_memory_many']['rows'] / 1e6:.0f} million rows"
     million, most = (f"{one['rows'] / 1e6:.0f} million rows" for one in (result["in_memory"], size))
     rows = [
         (f"a frame in memory, {million}", 1, in_memory(result["in_memory"], "processor")),
         (f"a frame in memory, {million}", cores, in_memory(result["in_memory_all"], "wall")),
-        (f"files to files, {most}", 1, ours),
-        (f"files to files, {most}", cores, every),
+        (f"a frame in memory, {many}, compiled", 1, in_memory(result["in_memory_many"], "processor")),
+        (f"a frame in memory, {many}, compiled", cores, in_memory(result["in_memory_many_all"], "wall")),
+        (f"files to files, {most}", 1, plain / size["rows"] * 1e6),
+        (f"files to files, {most}", cores, plain_every / size["rows"] * 1e6),
+        (f"files to files, {most}, compiled", 1, ours),
+        (f"files to files, {most}, compiled", cores, every),
         ("of which reading and writing Parquet and nothing else", 1, needed),
-        ("files to files, less reading and writing", 1, ours - needed),
+        ("files to files, compiled, less reading and writing", 1, ours - needed),
         (f"dictionary loop over NumPy rows, {loop['rows']:,} rows in memory", 1, slow),
         ("the same loop, reading and writing Parquet", 1, slow + loop["parquet_us_a_row"]),
         ("dictionary loop over lists, keys zipped, in memory", 1, loop["lists_us_a_row"]),
@@ -180,8 +192,8 @@ def plan(result: Result) -> str:
     ]
     hours = {what: DAY / rate(size, what) / 3600 for what in ("fit", "transform")}
     machine = {what: time / CORES / EFFICIENCY for what, time in hours.items()}
-    # Two of the three passes read all columns, the other one the dense ones.
-    read = {"fit": (2 + size["dense_share"]) * log, "transform": log}
+    # Two passes read all columns, a third one, if there is one, the dense ones.
+    read = {"fit": (2 + (size["fit"]["passes"] - 2) * size["dense_share"]) * log, "transform": log}
     rows = [
         ("core-hours", *(f"{hours[what]:.1f}" for what in hours)),
         (f"minutes on one machine of {CORES} cores", *(f"{machine[what] * 60:.0f}" for what in machine)),

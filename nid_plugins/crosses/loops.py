@@ -56,6 +56,11 @@ def for_rows(rows: int) -> bool:
     return _machine is not None
 
 
+def ready() -> bool:
+    """Return whether compiled loops are there."""
+    return _machine is not None
+
+
 def _plain(*arrays: npt.NDArray[Any]) -> bool:
     """Return whether there are compiled loops, and they take these arrays."""
     return _machine is not None and all(array.dtype.isnative and array.ndim == 1 for array in arrays)
@@ -180,3 +185,31 @@ def count_following(
     words = values.view(np.uint32)
     _machine.count_following(counters, words, places, *map(np.uint32, (*shifts, mask)))
     return True
+
+
+def count_distinct(
+    words: npt.NDArray[np.uint32],
+    counts: npt.NDArray[np.int64],
+    values: npt.NDArray[np.float32],
+    numbers: npt.NDArray[np.int64] | None,
+    known: int,
+    most: int,
+) -> tuple[int, int]:
+    """Count values, shape (n,), in a table of distinct ones, until there are more than so many; NaN is left out.
+
+    Args:
+        words: The bits of the values that are there, by place; a power of two of them.
+        counts: How often each occurs; 0 where a place is free.
+        values: To be counted.
+        numbers: How often each is counted, shape (n,). None: once.
+        known: Distinct values that are there.
+        most: How many there may be.
+
+    Returns:
+        How many of the values were taken, none of them where there are no compiled loops; and the distinct ones.
+    """
+    if not _plain(values):
+        return 0, known
+    numbers = counts[:0] if numbers is None else numbers
+    taken, known = _machine.count_distinct(words, counts, values.view(np.uint32), numbers, known, most)
+    return taken, known

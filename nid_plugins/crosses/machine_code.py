@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numba
 import numpy as np
 
+from nid_plugins.crosses.keys import GOLDEN
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -19,11 +21,12 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
 
+_GOLDEN = np.uint64(GOLDEN)
 _MINUS_ZERO = np.uint32(0x80000000)
 _MAGNITUDE = np.uint32(0x7FFFFFFF)
 _INFINITY = np.uint32(0x7F800000)  # what has a larger magnitude is NaN
 
-Loop = TypeVar("Loop", bound="Callable[..., None]")
+Loop = TypeVar("Loop", bound="Callable[..., Any]")
 
 
 def _compiled(loop: Loop) -> Loop:
@@ -159,3 +162,31 @@ def count_following(
             word = word if word != _MINUS_ZERO else np.uint32(0)
             digit = (word >> digit_shift) & digit_mask
             counters[np.int64(places[np.uint64(word >> shift)]) + np.int64(digit)] += 1
+
+
+@_compiled
+def count_distinct(
+    words: Array, counts: Array, given: Array, numbers: Array, known: int, most: int
+) -> tuple[int, int]:
+    """Count float32 values by their bits in a table, NaN left out, until there are too many distinct ones.
+
+    ``numbers`` is how often each is counted, or nothing: once. Returns how many were taken, and the distinct ones.
+    """
+    mask = len(words) - 1
+    for i in range(len(given)):
+        word = given[i]
+        if word & _MAGNITUDE > _INFINITY:
+            continue
+        if word == _MINUS_ZERO:
+            word = np.uint32(0)
+        # The high bits of the product: the low ones of round numbers are all 0.
+        place = np.int64((np.uint64(word) * _GOLDEN) >> np.uint64(40)) & mask
+        while counts[place] != 0 and words[place] != word:
+            place = (place + 1) & mask
+        if counts[place] == 0:
+            if known == most:
+                return i, known
+            known += 1
+            words[place] = word
+        counts[place] += numbers[i] if len(numbers) else 1
+    return len(given), known

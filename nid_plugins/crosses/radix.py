@@ -4,6 +4,7 @@ The bits of a float32, with the sign folded in, order like the values. They are 
 a pass is over: there are fewer counters than values. A first pass over the data counts values by
 their leading bits; the places of the quantiles are then known up to those, and a further pass counts, within them, by
 the next bits, until all 32 are known. Counts do not depend on the order of rows, so passes may be shared out and added up.
+Where a column has few distinct values and loops are compiled, the first pass counts these and is the last.
 With memory for 2**18 counters a column that takes two passes, and the edges are those of
 :func:`~nid_plugins.crosses.bins.quantile_edges` to the last bit: there is no sketch and no error.
 """
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from nid_plugins.crosses import loops
 from nid_plugins.crosses.bins import fold, raw_bits
 from nid_plugins.crosses.counting import counter_type, nonzero
+from nid_plugins.crosses.distinct import DistinctValues
 from nid_plugins.errors import NidWarning
 
 BITS = 32
@@ -59,6 +61,9 @@ class QuantileCounter:
         self._prefixes = np.zeros(1, dtype=np.uint32)  # ascending
         self._below = np.zeros(1, dtype=np.int64)  # values below each prefix
         self._rows = 0
+        self._distinct: DistinctValues | None = None
+        if loops.ready() and memory >= 4 * DistinctValues().bytes:
+            self._distinct = DistinctValues()
         self._start()
 
     def _start(self) -> None:
@@ -77,12 +82,18 @@ class QuantileCounter:
     @property
     def bytes(self) -> int:
         """Memory of the counters."""
-        return self.counts.nbytes
+        return self.counts.nbytes + (0 if self._distinct is None else self._distinct.bytes)
 
     def add(self, values: npt.NDArray[np.floating]) -> None:
         """Count some of the column's values in this pass."""
         with np.errstate(over="ignore"):
             rounded = np.ascontiguousarray(values, dtype=np.float32)
+        if self._distinct is not None:
+            taken = self._distinct.add(rounded)
+            if taken == len(rounded):
+                return
+            self._pour()
+            rounded = rounded[taken:]
         flat, known = self.counts.reshape(-1), BITS - self._known
         if not self._known:
             if loops.count_leading(flat, rounded, BITS - self._bits):
@@ -108,6 +119,16 @@ class QuantileCounter:
             return
         loops.count(flat, place.view(np.int32))
 
+    def _pour(self) -> None:
+        """Go on with leading bits, if distinct values were counted so far: there are too many."""
+        if self._distinct is not None:
+            self._count_leading(*self._distinct.items())
+            self._distinct = None
+
+    def _count_leading(self, bits: UInt32Array, number: npt.NDArray[np.int64]) -> None:
+        """Count values that occur so many times each by their leading bits."""
+        np.add.at(self.counts.reshape(-1), bits >> np.uint32(BITS - self._bits), number.astype(self._kind))
+
     def _digits(self, bits: UInt32Array) -> UInt32Array:
         return (bits >> np.uint32(BITS - self._known - self._bits)) & np.uint32(2**self._bits - 1)
 
@@ -115,14 +136,31 @@ class QuantileCounter:
         """Return a counter at the same pass that has counted nothing in it, for other rows."""
         other = copy.copy(self)
         other.counts = np.zeros_like(self.counts)
+        other._distinct = None if self._distinct is None else DistinctValues()  # noqa: SLF001 - of this class
         return other
 
     def merge(self, other: QuantileCounter) -> None:
         """Add what another counter, at the same pass, has counted in other rows."""
-        self.counts += other.counts
+        if self._distinct is None or other._distinct is None:
+            self._pour()
+            other._pour()
+            self.counts += other.counts
+            return
+        bits, number = other._distinct.items()
+        taken = self._distinct.add(bits.view(np.float32), number)
+        if taken < len(bits):
+            self._pour()
+            self._count_leading(bits[taken:], number[taken:])
 
     def close(self) -> None:
         """End a pass."""
+        if self._distinct is not None:
+            bits, number = self._distinct.items()
+            values = fold(bits, BITS)
+            order = np.argsort(values)
+            self._rows = int(number.sum())
+            self._finish(values[order], np.cumsum(number[order]) - number[order])
+            return
         which, digit = np.divmod(nonzero(self.counts.reshape(-1)), 2**self._bits)
         number = self.counts[which, digit].astype(np.int64)
         known = which < len(self._prefixes)
@@ -143,30 +181,29 @@ class QuantileCounter:
         if not self._known:
             self._rows = int(number.sum())
         self._known += self._bits
-        wanted = np.arange(1, self._bins, dtype=np.int64) * self._rows // self._bins
         # The prefixes that hold a quantile, the least of all, and the one after each: an edge may be the next value.
-        hits = np.searchsorted(below, np.append(wanted, 0), side="right") - 1
+        hits = np.searchsorted(below, np.append(self._wanted(), 0), side="right") - 1
         hits = np.unique(np.concatenate([hits, hits + 1]))
         hits = hits[(hits >= 0) & (hits < len(prefixes))]
         if self._known == BITS:
-            self._finish(prefixes, below, number, wanted)
+            self._finish(prefixes, below)
             return
         last = len(prefixes) - 1
         kept = np.union1d(hits, [last]) if last >= 0 else hits
         self._prefixes, self._below = prefixes[kept], below[kept]
         if not len(kept):  # no value at all
-            self._finish(prefixes, below, number, wanted)
+            self._finish(prefixes, below)
             return
         self._start()
 
-    def _finish(
-        self,
-        values: UInt32Array,
-        below: npt.NDArray[np.int64],
-        number: npt.NDArray[np.int64],
-        wanted: npt.NDArray[np.int64],
-    ) -> None:
+    def _wanted(self) -> npt.NDArray[np.int64]:
+        """Return the places of the quantiles among the sorted values."""
+        return np.arange(1, self._bins, dtype=np.int64) * self._rows // self._bins
+
+    def _finish(self, values: UInt32Array, below: npt.NDArray[np.int64]) -> None:
+        """End with the distinct values, ascending, and how many are below each."""
         self.done = True
+        self._distinct = None
         self.counts = np.zeros((0, 0), dtype=self._kind)
         self._places = None
         self._constant = len(values) <= 1
@@ -174,7 +211,7 @@ class QuantileCounter:
             self._edges = np.empty(0, dtype=np.float32)
             return
         # As in quantile_edges, with places among the distinct values in the place of values.
-        cuts, times = np.unique(np.searchsorted(below, wanted, side="right") - 1, return_counts=True)
+        cuts, times = np.unique(np.searchsorted(below, self._wanted(), side="right") - 1, return_counts=True)
         following = cuts[(times > 1) | (cuts == 0)] + 1
         chosen = np.union1d(cuts[cuts > 0], following[following < len(values)])
         self._edges = floats_of(values[chosen])
