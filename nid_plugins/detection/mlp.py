@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 Single = npt.NDArray[np.float32]
 COLLAPSED = 0.98
 """Share of the target's variance left on validation rows above which a network is trained again."""
+BATCH = 200
+"""Rows a step where there are rows enough."""
+STEPS = 24
+"""Least steps a pass. With fewer, patience is at its end before the networks have begun to learn."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Training:
         activation: ``"relu"`` or ``"softplus"``.
         l1: Penalty on the absolute weights, biases left out.
         learning_rate: Adam's step size.
-        batch: Rows a step.
+        batch: Rows a step. None: :data:`BATCH`, or fewer of few rows, so that a pass has :data:`STEPS` steps.
         epochs: Most passes over the rows.
         patience: Passes without improvement on the validation rows before stopping; the best weights are kept.
         decay: Whether the step size falls to zero along half a cosine over ``epochs``.
@@ -45,7 +49,7 @@ class Training:
     activation: Literal["relu", "softplus"] = "relu"
     l1: float = 1e-3
     learning_rate: float = 5e-3
-    batch: int = 200
+    batch: int | None = None
     epochs: int = 100
     patience: int = 5
     decay: bool = False
@@ -60,14 +64,23 @@ class Training:
                 "hidden layers must have units", received=self.hidden, expected="e.g. (64, 32)"
             )
         for name in ("batch", "epochs", "patience"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+            value = getattr(self, name)
+            if name == "batch" and value is None:
+                continue
+            if not isinstance(value, int) or value < 1:
                 raise SettingError(
-                    f"{name} out of range", received=getattr(self, name), expected="a positive integer"
+                    f"{name} out of range",
+                    received=repr(value),
+                    expected="a positive integer" + (" or None" if name == "batch" else ""),
                 )
         if not isinstance(self.learning_rate, int | float) or not 0 < self.learning_rate < np.inf:
             raise SettingError("learning_rate out of range", received=self.learning_rate, expected="> 0")
         if not isinstance(self.l1, int | float) or not 0 <= self.l1 < np.inf:
             raise SettingError("l1 out of range", received=self.l1, expected=">= 0")
+
+    def rows_a_step(self, rows: int) -> int:
+        """Return the rows a step takes of so many to learn from."""
+        return self.batch or max(1, min(BATCH, rows // STEPS))
 
 
 class Networks:
@@ -202,14 +215,15 @@ def _train(
     waited = np.zeros(len(y), dtype=int)
     alive = np.arange(len(y))
     step = _Adam(networks, training)
+    batch = training.rows_a_step(len(x_train))
     # One order of rows for all: the batch of inputs is then shared, and no instance depends on its neighbours.
     order_rng = np.random.default_rng(len(x_train))
     for epoch in range(training.epochs):
         if training.decay:
             step.scale = 0.5 + 0.5 * float(np.cos(np.pi * epoch / training.epochs))
         order = order_rng.permutation(len(x_train))
-        for start in range(0, len(order), training.batch):
-            rows = order[start : start + training.batch]
+        for start in range(0, len(order), batch):
+            rows = order[start : start + batch]
             step(x_train[rows], y_train[:, rows])
         current = ((step.networks.forward(x_valid)[0] - y_valid) ** 2).mean(axis=1)
         better = current < errors[alive]

@@ -26,7 +26,7 @@ class NetworkDetector(Detector):
         hidden: Units of the hidden layers.
         l1: Weight penalty.
         learning_rate: Adam's.
-        batch: Rows a step; with a thousand masks or fewer, 50 fits better.
+        batch: Rows a step. None: 200, or fewer with few masks, so that a pass over the masks has 24 steps or more.
         epochs: Most passes.
         patience: Passes without improvement before stopping.
 
@@ -38,7 +38,7 @@ class NetworkDetector(Detector):
     hidden: tuple[int, ...] = (64, 32)
     l1: float = 1e-3
     learning_rate: float = 5e-3
-    batch: int = 200
+    batch: int | None = None
     epochs: int = 100
     patience: int = 5
     activation: ClassVar[Literal["relu", "softplus"]] = "relu"

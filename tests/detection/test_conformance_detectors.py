@@ -45,7 +45,6 @@ class _Networks(DetectorConformance):
     libraries = LIBRARIES
     instances = 12
     perturbations = 1500
-    options = {"batch": 50}  # with so few masks
     bad_options = {
         "linear": (1, "yes"),
         "hidden": ((), (8, 0), 64),

@@ -273,6 +273,24 @@ def test_same_seeds_same_networks_and_the_seeds_are_not_used_up(samples, targets
 
 
 @pytest.mark.parametrize(
+    ("rows", "batch"), [(5000, 200), (4800, 200), (2500, 104), (1000, 41), (250, 10), (5, 1)]
+)
+def test_few_rows_are_taken_in_smaller_steps_unless_told_otherwise(rows, batch):
+    assert Training().rows_a_step(rows) == batch
+    assert Training(batch=50).rows_a_step(rows) == 50
+
+
+def test_the_rows_a_step_are_those_it_is_trained_with(samples, targets):
+    found = [
+        train(samples, targets[:2], Training((8,), batch=batch, epochs=3), seeds(0, 1))[0].flat
+        for batch in (None, 300 // 24, 200)
+    ]
+    assert samples.train.stop == 300
+    assert np.array_equal(found[0], found[1])
+    assert not np.array_equal(found[0], found[2])
+
+
+@pytest.mark.parametrize(
     "wrong",
     [
         {"activation": "tanh"},
@@ -284,7 +302,9 @@ def test_same_seeds_same_networks_and_the_seeds_are_not_used_up(samples, targets
         {"learning_rate": 0.0},
         {"learning_rate": "fast"},
         {"batch": 0},
+        {"batch": 1.5},
         {"epochs": -1},
+        {"epochs": None},
         {"patience": 0},
     ],
 )
