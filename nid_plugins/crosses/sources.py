@@ -278,7 +278,10 @@ def _read(fragment: Fragment, columns: list[str], size: int) -> Iterator[Batch]:
                     expected=f"{fragment.file.rows} rows in {len(fragment.file.row_groups)}",
                     hint="Read files that nobody writes to",
                 )
-            for table in file.iter_batches(size, row_groups=list(fragment.groups), columns=columns):
+            # By this thread alone: the fragments are what threads share out, and handing columns over to others costs time.
+            for table in file.iter_batches(
+                size, row_groups=list(fragment.groups), columns=columns, use_threads=False
+            ):
                 yield Batch(table, fragment.file, first)
                 first += table.num_rows
     except (OSError, pa.ArrowException) as error:
