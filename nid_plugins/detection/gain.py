@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nid_plugins.detection.columns import Columns
 from nid_plugins.detection.masks import r_squared
-from nid_plugins.detection.pursuit import Columns, Pursuit
+from nid_plugins.detection.pursuit import Pursuit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,7 @@ CLOSURE = 5
 """Largest set whose pairs are tried too when it is a candidate itself."""
 
 TOGETHER = 4_500_000
-"""Most candidates x masks of the instances that are handled together: 18 MB of float32."""
+"""Most candidates x held-out masks of the instances that are handled together: 18 MB of float32."""
 
 
 @dataclass(slots=True)
@@ -113,7 +114,7 @@ class GainSelector:
         ]
         some = [b for b, sets in enumerate(candidates) if sets]
         most = max((len(candidates[b]) for b in some), default=1)
-        together = max(1, TOGETHER // (most * len(design.masks)))
+        together = max(1, TOGETHER // (most * 2 * design.held_out))
         tests = residuals[:, design.test].copy()
         found = [Kept([], [], [], r2, r2) for r2 in r2_linear]
         for start in range(0, len(some), together):

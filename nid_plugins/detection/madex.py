@@ -70,10 +70,14 @@ class Madex:
         self.masks = np.asarray(detector.masks(p, settings.perturbations, rng), dtype=bool)
         self._check_masks(p)
         self._random = detector.random_rows(self.masks)
-        self._design = MaskDesign(self.masks[: self._random])
-        self._selector = GainSelector(self._design, limit=settings.candidates, min_gain=settings.min_gain)
         self._upper = np.triu_indices(p, 1)
         self._state = detector.prepare(self.masks)
+        own = getattr(self._state, "design", None)
+        if isinstance(own, MaskDesign) and own.masks is self.masks and self._random == len(self.masks):
+            self._design = own  # what the detector works out of the same masks serves here too
+        else:
+            self._design = MaskDesign(self.masks[: self._random])
+        self._selector = GainSelector(self._design, limit=settings.candidates, min_gain=settings.min_gain)
 
     def _check_masks(self, p: int) -> None:
         if self.masks.ndim != 2 or self.masks.shape[1] != p or not self.masks[0].all():

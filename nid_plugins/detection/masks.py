@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nid_plugins.detection.pairs import FEW, Pairs
 from nid_plugins.errors import SettingError
 
 Masks = npt.NDArray[np.bool_]
@@ -71,15 +72,17 @@ def perturb(
     kind = np.dtype(dtype)
     bits = np.dtype(f"i{kind.itemsize}")
     on, off = row.astype(kind).view(bits), baseline.astype(kind).view(bits)
-    flip, p = on ^ off, len(row)
-    out = np.empty(masks.shape, dtype=bits)
+    p = len(row)
     several = max(1, LONG // p)
+    long_flip, long_off = np.empty((2, several, p), dtype=bits)
+    long_flip[:], long_off[:] = on ^ off, off
+    out = np.empty(masks.shape, dtype=bits)
     whole = len(masks) // several * several
     for rows, tile in ((slice(whole), several), (slice(whole, None), 1)):
         long = out[rows].reshape(-1, tile * p)
         np.copyto(long, masks[rows].reshape(-1, tile * p))
-        long *= np.tile(flip, tile)
-        long ^= np.tile(off, tile)
+        long *= long_flip[:tile].reshape(-1)
+        long ^= long_off[:tile].reshape(-1)
     return out.view(kind)
 
 
@@ -171,6 +174,12 @@ class MaskDesign:
     def orthogonal(self, products: Floats) -> Floats:
         """Return columns (c, M) less what the main effects explain of them on the training rows."""
         return self.residuals(products)
+
+    @cached_property
+    def pairs(self) -> Pairs | None:
+        """All pairs of fields as columns, or None where they are too many to be worked out all at once."""
+        p = self.masks.shape[1]
+        return Pairs(self) if p * (p - 1) // 2 <= FEW else None
 
     def product(self, members: tuple[int, ...]) -> Floats:
         """Return the product of the coded members, shape (M,)."""

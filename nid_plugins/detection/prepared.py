@@ -18,6 +18,7 @@ from nid_plugins.detection.executors import Executor
 from nid_plugins.detection.groups import Asked, Group, Worker, ask, explain
 from nid_plugins.detection.journal import InstanceResult, Journal, fingerprint
 from nid_plugins.detection.madex import MEMORY, Madex
+from nid_plugins.detection.pairs import FEW
 from nid_plugins.detection.settings import AUTO, DetectRequest, DetectSettings
 from nid_plugins.detection.stopping import Stop, checkpoints, look
 from nid_plugins.errors import ModelError, NidWarning, SettingError
@@ -36,7 +37,11 @@ if TYPE_CHECKING:
     from nid_plugins.report import InteractionReport
 
 GROUP = 16
-"""Instances whose explainers are fitted as one batch. Fixed: rounding may depend on it, and a resumed run must agree."""
+"""Instances whose explainers are fitted as one batch. Rounding may depend on it, and a resumed run must agree."""
+LARGE_GROUP = 32
+"""The same in runs of many instances of not too many fields: cheaper, and there is still enough to hand out to workers."""
+MANY = 500
+"""Instances from which on groups are large."""
 
 
 class Detection:
@@ -100,13 +105,20 @@ class Detection:
         """Return the number of instances of a full run, at most all rows where it stops by itself."""
         return len(self._rows)
 
+    def group_size(self) -> int:
+        """Return how many instances are fitted as one batch: it depends on nothing that a resumed run could change."""
+        fields = len(self.box.schema)
+        # Stopping by itself, a run stops after whole groups; and arrays of all pairs of many fields are large.
+        small = self.settings.instances == AUTO or len(self) < MANY or fields * (fields - 1) // 2 > FEW
+        return GROUP if small else LARGE_GROUP
+
     def run(
         self,
         *,
         executor: str | Executor = "threads",
         resume: Path | None = None,
         progress: bool = False,
-        group: int = GROUP,
+        group: int | None = None,
         go_on: Callable[[int], bool] | None = None,
     ) -> InteractionReport:
         """Explain the instances with the model as it is now, and tell the plug-ins (``nid_after_detect``).
@@ -115,7 +127,7 @@ class Detection:
             executor: Name of an executor, or an executor.
             resume: Journal file.
             progress: Whether to show a progress bar.
-            group: Instances whose explainers are fitted as one batch.
+            group: Instances whose explainers are fitted as one batch; by default as :meth:`group_size` says.
             go_on: Asked before every group with the number of instances taken so far; False ends the run there, and
                 the report is of these instances: always the first ones, in the order of the rows.
 
@@ -132,6 +144,7 @@ class Detection:
             manager.notify("nid_after_detect", report=report)
             return report
         auto = self.settings.instances == AUTO
+        group = group or self.group_size()
         stops = checkpoints(len(self), group) if auto else [len(self)]
         journal = None if resume is None else self._journal(resume, madex)
         state = _Run(

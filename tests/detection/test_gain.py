@@ -229,11 +229,11 @@ def test_threads_may_select_at_once(design, w):
 
 
 def test_the_cache_is_bounded(design, w, monkeypatch):
-    monkeypatch.setattr("nid_plugins.detection.pursuit.CACHE", 10 * 7)
+    monkeypatch.setattr("nid_plugins.detection.columns.CACHE", 10 * 7)
     selector = GainSelector(design)
-    first = selector.select(2 * w[:, 1] * w[:, 2], found(*PAIRS))
-    assert selector.select(2 * w[:, 1] * w[:, 2], found(*PAIRS)) == first
-    selector.select(2 * w[:, 1] * w[:, 2], found((0, 1)))
+    first = selector.select(2 * w[:, 1] * w[:, 2] * w[:, 3], found(*TRIPLES))
+    assert selector.select(2 * w[:, 1] * w[:, 2] * w[:, 3], found(*TRIPLES)) == first
+    selector.select(2 * w[:, 1] * w[:, 2] * w[:, 3], found((0, 1, 2)))
     assert len(selector._columns) == 1
 
 

@@ -7,8 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
+from nid_plugins.detection.columns import Columns
 from nid_plugins.detection.masks import MaskDesign, random_masks
-from nid_plugins.detection.pursuit import Columns, Pursuit
+from nid_plugins.detection.pursuit import Pursuit
 
 SETS = [*itertools.combinations(range(6), 2), (0, 1, 2), (1, 3, 5), (0, 2, 3, 4)]
 LEVELS = [len(members) for members in SETS]
@@ -93,29 +94,6 @@ def test_instances_may_have_different_candidates(design, targets):
         assert together[b].order == alone.order
         assert together[b].gains == pytest.approx(alone.gains, rel=1e-6)
         assert together[b].test == pytest.approx(alone.test, abs=1e-6)
-
-
-def test_columns_have_no_main_effects_and_are_exact(design, targets):
-    residual = design.residuals(targets)[0]
-    made = Columns(design).candidates([SETS], residual[None])
-    expected = np.array([design.orthogonal(design.product(s)[None])[0] for s in SETS])
-    train = expected[:, design.train]
-    assert made.gram[0] == pytest.approx(train @ train.T, abs=1e-9)
-    assert made.inner[0] == pytest.approx(train @ residual[design.train], abs=1e-4)
-    assert made.valid[0] == pytest.approx(expected[:, design.valid], abs=1e-6)
-    assert made.test[0] == pytest.approx(expected[:, design.test], abs=1e-6)
-
-
-def test_which_sets_were_asked_for_before_does_not_matter(design, targets):
-    residual = design.residuals(targets)[0]
-    used, fresh = Columns(design), Columns(design)
-    for sets in (SETS[:1], SETS[3:9], SETS[-2:]):
-        used.candidates([sets], residual[None])
-    assert len(used) == 9
-    a, b = (each.candidates([SETS], residual[None]) for each in (used, fresh))
-    assert len(used) == len(fresh) == len(SETS)
-    for name in ("gram", "inner", "valid", "test"):
-        assert np.array_equal(getattr(a, name), getattr(b, name)), name
 
 
 def test_a_copy_of_what_is_taken_is_out_of_play():
