@@ -11,13 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from nid_plugins.detection.detector import Detector, Explanation, Members, rounding
 from nid_plugins.detection.masks import Floats, MaskDesign, Masks, r_squared
+from nid_plugins.detection.pairs import FEW
 from nid_plugins.detection.refit import refitted
 from nid_plugins.errors import SettingError
 from nid_plugins.turns import Turn
@@ -65,7 +66,7 @@ class LeastSquares(Detector):
     def prepare(self, masks: Masks) -> _Solver:
         """Choose the solver of the design shared by all instances; it is factorised when it is first asked."""
         p = masks.shape[1]
-        kind = _Primal if p * (p - 1) // 2 <= PRIMAL_LIMIT else _Dual
+        kind = _Primal if p * (p - 1) // 2 <= FEW else _Dual
         return kind(MaskDesign(masks), self.penalties)
 
     def fit(
@@ -82,7 +83,7 @@ class LeastSquares(Detector):
         rows, columns = np.triu_indices(design.masks.shape[1], 1)
         values = strengths[:, rows, columns]
         # All strong pairs, not all p(p-1)/2: the report keeps the full matrix beside them.
-        tops = np.argsort(-values, axis=1, kind="stable")[:, :MAX_PAIRS]
+        tops = largest(values, MAX_PAIRS)
         leasts = rounding(targets)
         counts = (np.take_along_axis(values, tops, axis=1) > leasts[:, None]).sum(axis=1).tolist()
         members: list[list[Members]] = [
@@ -135,19 +136,18 @@ class LeastSquares(Detector):
     ) -> list[tuple[list[Members], Floats]]:
         """Scan the extensions of pairs (B, n, 2) to triples, all instances at once."""
         train = state.design.train
-        coded = state.coded32[train]
-        p = coded.shape[1]
+        coded, p = state.thirds, state.design.masks.shape[1]
         batch, most, _ = pairs.shape
         # The residual times a pair, against every third field: one product of (pairs x rows) and (rows x p).
         products = state.pair_products(pairs.reshape(-1, 2)).reshape(batch, most, -1)
         products *= left[:, None, train].astype(np.float32)
-        inner = np.abs(products.reshape(batch * most, -1) @ coded).reshape(batch, most, p)
+        inner = np.abs((products.reshape(batch * most, -1) @ coded)[:, :p]).reshape(batch, most, p)
         third = np.arange(p)
         known = (pairs[:, :, :1] != third) & (pairs[:, :, 1:] != third) & fresh[:, :, None]
         # A triple comes from three pairs at most; the strongest of them counts.
         length = min(3 * self.triples, most * p)
         values = np.where(known, inner, np.float32(-1)).reshape(batch, -1)
-        order = np.argsort(-values, axis=1, kind="stable")[:, :length]
+        order = largest(values, length)
         values = np.take_along_axis(values, order, axis=1)
         pair, last = np.divmod(order, p)
         triples = np.sort(
@@ -168,11 +168,21 @@ class LeastSquares(Detector):
         ]
 
 
+def largest(values: npt.NDArray[Any], count: int) -> npt.NDArray[np.intp]:
+    """Return where the largest values of each row stand, largest first; of equal ones the first comes first."""
+    smallest = -values
+    if count < values.shape[1] // 2:
+        some = np.sort(np.argpartition(smallest, count, axis=1)[:, :count], axis=1)
+        chosen = np.take_along_axis(smallest, some, axis=1)
+        # Where the last one has its equals among the others, which of them were chosen is left to chance.
+        if ((smallest <= chosen.max(axis=1, keepdims=True)).sum(axis=1) == count).all():
+            return np.take_along_axis(some, np.argsort(chosen, axis=1, kind="stable"), axis=1)
+    return np.argsort(smallest, axis=1, kind="stable")[:, :count]
+
+
 PAIR_SD = 0.25
 TRIPLE_SD = 0.125
 MAX_PAIRS = 100
-PRIMAL_LIMIT = 1300
-"""Pairs up to which the Gram matrix of the pairs is factorised (51 fields); above it that of the rows is."""
 SCAN_LIMIT = 1500
 """Triples up to which every triple is scanned (21 fields)."""
 TOGETHER = 500_000
@@ -191,14 +201,18 @@ class _Solver:
         penalties: Ridge penalties to choose from.
 
     Attributes:
-        coded32: The coded masks, shape (M, p), float32.
+        coded_t: The coded masks, shape (p, M), float32.
+        thirds: The same on the training rows, shape (rows, p and what it takes to be a multiple of eight).
     """
 
     def __init__(self, design: MaskDesign, penalties: tuple[float, ...]) -> None:
         self.design = design
         self.penalties = penalties
-        self.coded32 = design.coded.astype(np.float32)
-        self.coded_t = np.ascontiguousarray(self.coded32.T)
+        self.coded_t = np.ascontiguousarray(design.coded.T, dtype=np.float32)
+        # Columns of nothing beside the fields: the product takes a third longer where eight do not go into them.
+        rows, p = design.train.stop, len(self.coded_t)
+        self.thirds = np.zeros((rows, -(-p // 8) * 8), dtype=np.float32)
+        self.thirds[:, :p] = self.coded_t[:, :rows].T
         self._turn = Turn()
         self._ready = False
 
@@ -258,27 +272,21 @@ class _Primal(_Solver):
     """
 
     def _factorise(self) -> None:
-        design, p = self.design, self.design.masks.shape[1]
-        self.rows, self.columns = np.triu_indices(p, 1)
-        products = self.coded_t[self.rows] * self.coded_t[self.columns]  # (pairs, M)
-        train = products[:, design.train]
-        gram = (train @ train.T).astype(np.float64)
-        # What main effects explain of the products: their coefficients, and their part of the Gram matrix.
-        shared = (train @ self.coded32[design.train]).astype(np.float64)
-        shared = np.column_stack([train.sum(axis=1, dtype=np.float64), shared]) @ design.main_weights
-        gram -= shared @ shared.T
-        self.main = shared @ design.main_weights.T
-        values, self.vectors = np.linalg.eigh(gram)
+        design, pairs = self.design, self.design.pairs
+        assert pairs is not None
+        rows = design.train.stop
+        values, self.vectors = np.linalg.eigh(pairs.gram)
         scale = float(values.mean())
         self.inverse = np.zeros((len(self.penalties), len(values)))
         # With no more rows than main effects nothing is left of the products, and the matrix is rounding.
-        if scale > NOTHING * train.shape[1] * PAIR_SD**2:
+        if scale > NOTHING * rows * PAIR_SD**2:
             for inverse, penalty in zip(self.inverse, self.penalties, strict=True):
                 inverse[:] = 1.0 / (np.maximum(values, 0.0) + penalty * scale)
-        single = products.size >= SINGLE_SIZE and train.shape[1] >= 3 * len(products)
-        self.products = products if single else products.astype(np.float64)
+        single = pairs.products.size >= SINGLE_SIZE and rows >= 3 * len(values)
+        self.pairs = pairs
+        self.products = pairs.products if single else pairs.products.astype(np.float64)
         # The validation rows turned to the eigenvectors: penalties are compared there.
-        valid = products[:, design.valid] - design.additive(self.main, design.valid)
+        valid = pairs.products[:, design.valid] - design.additive(pairs.main, design.valid)
         self.valid = (self.vectors.T @ valid).astype(self.products.dtype)
         self.all = refitted(design, self.products, self.penalties) if self.inverse.any() else None
 
@@ -289,7 +297,7 @@ class _Primal(_Solver):
         choice = self._choose(residuals, [each.astype(kind) @ self.valid for each in scaled])
         best = scaled[choice, np.arange(len(residuals))] @ self.vectors.T
         fit = best.astype(kind) @ self.products
-        left = residuals - fit + design.additive(best @ self.main, slice(None))
+        left = residuals - fit + design.additive(best @ self.pairs.main, slice(None))
         return self._matrices(best), left
 
     def refit(self, residuals: Floats, pairs: Floats) -> Floats:
@@ -299,17 +307,13 @@ class _Primal(_Solver):
     def _matrices(self, coefficients: Floats) -> Floats:
         p = self.design.masks.shape[1]
         pairs = np.zeros((len(coefficients), p, p))
-        pairs[:, self.rows, self.columns] = coefficients
-        pairs[:, self.columns, self.rows] = coefficients
+        pairs[:, self.pairs.rows, self.pairs.columns] = coefficients
+        pairs[:, self.pairs.columns, self.pairs.rows] = coefficients
         return pairs
 
     def pair_products(self, pairs: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
         """Return the products of pairs (n, 2) of coded fields on the training rows, shape (n, rows): a new array."""
-        p = self.design.masks.shape[1]
-        first, second = pairs.T
-        at = first * (2 * p - first - 3) // 2 + second - 1  # a pair's place among all pairs
-        products: npt.NDArray[np.float32] = self.products[at].astype(np.float32, copy=False)
-        return products[:, self.design.train]
+        return self.pairs.products[self.pairs.places(pairs)][:, self.design.train]
 
 
 class _Dual(_Solver):
