@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -127,6 +128,33 @@ def test_errors_of_a_frame_s_pieces_do_not_leave_threads_waiting(frame, monkeypa
     monkeypatch.setattr(frame_source, "SHARED_BLOCK", 500)
     with pytest.raises(MemoryError, match="no more"):
         crosses.transform(frame, threads=2)
+
+
+def test_callers_in_several_threads_share_one_object(frame, folder):
+    expected = nid.fit_crosses(SETS, frame, SCHEMA, min_count=2, bins=20, threads=1).transform(
+        frame, threads=1
+    )
+    parts = [slice(start, start + 600) for start in range(0, 6000, 600)]
+    rows = [{name: column[i] for name, column in frame.items()} for i in range(200)]
+    for _ in range(3):
+        fresh = nid.fit_crosses(SETS, frame, SCHEMA, min_count=2, bins=20)  # nothing of it is prepared yet
+        start = threading.Barrier(8)
+
+        def ask(how, fresh=fresh, start=start):
+            start.wait()
+            return how(fresh)
+
+        ways = [
+            lambda crosses: crosses.transform(frame, threads=2),
+            lambda crosses: crosses.transform(folder, threads=2),
+            lambda crosses: np.vstack(
+                [crosses.transform({name: column[part] for name, column in frame.items()}) for part in parts]
+            ),
+            lambda crosses: np.vstack([[crosses.row(row) for row in rows], expected[200:]]),
+        ]
+        with ThreadPoolExecutor(8) as pool:
+            for found in pool.map(ask, ways * 2):
+                assert np.array_equal(found, expected)
 
 
 def test_results_are_in_order():
