@@ -114,8 +114,8 @@ class Columns:
             shared, main = self._main(larger, products[:, train])
             others, theirs = pairs.products[at[b], train], pairs.shared[at[b]]
             others[where], theirs[where] = products[:, train], shared
-            gram[b, where] = products[:, train] @ others.T - shared @ theirs.T
-            gram[b, :, where] = gram[b, where]
+            gram[b, :, where] = (others @ products[:, train].T - theirs @ shared.T).T
+            gram[b, where] = gram[b, :, where]
             inner[b, where] = products[:, train] @ residuals[b, train].astype(np.float32)
             columns[b, where] = products[:, held] - main.astype(np.float32) @ self._held
         return Candidates(

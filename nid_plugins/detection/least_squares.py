@@ -96,11 +96,11 @@ class LeastSquares(Detector):
             pair_sizes = values[b, tops[b, : len(sets)]]
             everything = [*sets, *more]
             # A product of k coded fields has standard deviation 2^-k: ranking by effect size puts orders on one scale.
-            order = np.argsort(np.r_[pair_sizes * -PAIR_SD, sizes * -TRIPLE_SD], kind="stable")
+            order = np.argsort(np.concatenate([pair_sizes * -PAIR_SD, sizes * -TRIPLE_SD]), kind="stable")
             found.append(
                 Explanation(
                     [everything[i] for i in order.tolist()],
-                    np.r_[pair_sizes, sizes][order],
+                    np.concatenate([pair_sizes, sizes])[order],
                     float(r2[b]),
                     known[b],
                 )
@@ -118,30 +118,43 @@ class LeastSquares(Detector):
         if p * (p - 1) * (p - 2) // 6 <= SCAN_LIMIT:
             pairs = [list(combinations(range(p), 2))] * len(pairs)
         some = [b for b, own in enumerate(pairs) if own and left[b].any()]
-        most = max((len(pairs[b]) for b in some), default=1)
-        together = max(1, TOGETHER // (most * state.design.train.stop))
-        for start in range(0, len(some), together):
-            these = some[start : start + together]
-            # Where an instance has fewer pairs than another its first is taken again, and counts once.
-            given = np.array([pairs[b] + pairs[b][:1] * (most - len(pairs[b])) for b in these])
-            fresh = np.arange(most) < np.array([len(pairs[b]) for b in these])[:, None]
-            for b, triples in zip(these, self._scan(state, given, fresh, left[these]), strict=True):
-                more, sizes = triples
-                keep = int((sizes > least[b]).sum())
-                found[b] = more[:keep], sizes[:keep]
+        if not some:
+            return found
+        most = max(len(pairs[b]) for b in some)
+        # Where an instance has fewer pairs than another its first is taken again, and counts once.
+        given = np.array([pairs[b] + pairs[b][:1] * (most - len(pairs[b])) for b in some])
+        fresh = np.arange(most) < np.array([len(pairs[b]) for b in some])[:, None]
+        products = self._extended(state, given, left[some])
+        for b, (more, sizes) in zip(some, self._strongest(state, given, fresh, products), strict=True):
+            keep = int((sizes > least[b]).sum())
+            found[b] = more[:keep], sizes[:keep]
         return found
 
-    def _scan(
-        self, state: _Solver, pairs: npt.NDArray[np.intp], fresh: npt.NDArray[np.bool_], left: Floats
-    ) -> list[tuple[list[Members], Floats]]:
-        """Scan the extensions of pairs (B, n, 2) to triples, all instances at once."""
-        train = state.design.train
-        coded, p = state.thirds, state.design.masks.shape[1]
+    def _extended(self, state: _Solver, pairs: npt.NDArray[np.intp], left: Floats) -> npt.NDArray[np.float32]:
+        """Return the products of what is left with pairs (B, n, 2) and every third field, shape (B, n, p)."""
+        rows, p = state.design.train.stop, state.design.masks.shape[1]
         batch, most, _ = pairs.shape
-        # The residual times a pair, against every third field: one product of (pairs x rows) and (rows x p).
-        products = state.pair_products(pairs.reshape(-1, 2)).reshape(batch, most, -1)
-        products *= left[:, None, train].astype(np.float32)
-        inner = np.abs((products.reshape(batch * most, -1) @ coded)[:, :p]).reshape(batch, most, p)
+        single = left[:, None, :rows].astype(np.float32)
+        found = np.empty((batch, most, p), dtype=np.float32)
+        together = max(1, TOGETHER // (most * rows))
+        for start in range(0, batch, together):
+            these = slice(start, start + together)
+            # One product of (pairs x rows) and (rows x p).
+            products = state.pair_products(pairs[these].reshape(-1, 2)).reshape(-1, most, rows)
+            products *= single[these]
+            found[these] = (products.reshape(-1, rows) @ state.thirds)[:, :p].reshape(-1, most, p)
+        return found
+
+    def _strongest(
+        self,
+        state: _Solver,
+        pairs: npt.NDArray[np.intp],
+        fresh: npt.NDArray[np.bool_],
+        products: npt.NDArray[np.float32],
+    ) -> list[tuple[list[Members], Floats]]:
+        """Return the strongest triples of each instance by the products of :meth:`_extended`, and their strengths."""
+        batch, most, p = products.shape
+        inner = np.abs(products)
         third = np.arange(p)
         known = (pairs[:, :, :1] != third) & (pairs[:, :, 1:] != third) & fresh[:, :, None]
         # A triple comes from three pairs at most; the strongest of them counts.
@@ -161,7 +174,7 @@ class LeastSquares(Detector):
         np.put_along_axis(first, by_code, np.diff(ranked, axis=1, prepend=-1) > 0, axis=1)
         first &= values >= 0
         first &= np.cumsum(first, axis=1) <= self.triples
-        scale = len(coded) * state.triple_square
+        scale = state.design.train.stop * state.triple_square
         return [
             (list(map(tuple, triples[b, first[b]].tolist())), values[b, first[b]] / scale)
             for b in range(batch)

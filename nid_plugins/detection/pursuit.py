@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nid_plugins.detection.columns import Candidates
     from nid_plugins.detection.masks import Floats, MaskDesign
 
-LOOKS = 3
+LOOKS = 2
 """Candidates of an instance looked at in a round. The first that is good enough is taken; those after it wait."""
 
 NOTHING = 1e-9
@@ -112,7 +112,8 @@ class Pursuit:
             columns = self._freed(best)
             steps = factors[:, :, None].astype(np.float32) * columns
             # r^2 - (r - s)^2 on the validation rows
-            better = steps * (self.twice_left[:, None] - steps)
+            better = self.twice_left[:, None] - steps
+            better *= steps
             gains = (better @ ones).astype(np.float64) / self.held
             spread = np.einsum("bkh,bkh->bk", better, better) / self.held - gains * gains
             good = looked & (gains >= self.least[:, None])
@@ -121,8 +122,8 @@ class Pursuit:
             first = np.where(some, good.argmax(axis=1), len(places))
             looked &= places <= first[:, None]
             alive[np.broadcast_to(instances, best.shape)[looked], best[looked]] = False
-            if some.any():
-                who = np.flatnonzero(some)
+            who = np.flatnonzero(some)
+            if len(who):
                 at = who, first[who]
                 self._take(who, best[at], columns[at], steps[at], factors[at], gains[at])
 
