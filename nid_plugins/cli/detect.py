@@ -81,6 +81,12 @@ def _instances(context: click.Context, option: click.Parameter, value: str) -> i
     help="What the ranking goes by: instances a set was found in, held-out R^2 or squared strength over all instances.",
 )
 @click.option(
+    "--redraw",
+    type=int,
+    metavar="N",
+    help="Draw masks anew after N rows, a multiple of 32, as fewer of them then do; by default all rows share them.",
+)
+@click.option(
     "--executor",
     default="threads",
     show_default=True,
@@ -137,6 +143,7 @@ def detect(model: str, rows_file: Path, out: Path, **options: Any) -> None:
             prune=options["prune"],
             rank=options["rank"],
             options=wanted,
+            redraw=options["redraw"],
             executor=options["executor"],
             memory=options["memory"],
             resume=options["resume"],

@@ -39,6 +39,7 @@ def detect(
     rank: Rank = "count",
     min_gain: float = 1e-3,
     candidates: int = 40,
+    redraw: int | None = None,
     executor: str | Executor = "threads",
     memory: int | str = MEMORY,
     resume: str | os.PathLike[str] | None = None,
@@ -71,6 +72,9 @@ def detect(
             difference of the logit; see :mod:`nid_plugins.detection.worth`.
         min_gain: Least held-out R^2 a set must add, for ``prune="gain"``.
         candidates: Sets tried per instance, for ``prune="gain"``.
+        redraw: Masks are drawn anew after so many instances, a multiple of 32; ``None``: all instances share one set of
+            masks, and the error it brings. With ``redraw=128`` a ranking needs fewer perturbations, ``rank="count"`` above
+            all, for what follows from masks alone being worked out again each time; see ``docs/scale-detection.md``.
         executor: ``"threads"`` (explainers are fitted while the model is queried) or ``"serial"``; ``"processes"`` (joblib)
             or ``"ray"``, whose workers hold a model each, for models that can be pickled. Same result. An executor object
             says how many workers, e.g. ``RayExecutor(8)`` of :mod:`nid_plugins.detection`.
@@ -90,7 +94,18 @@ def detect(
         ArtefactError: The journal is damaged or belongs to another detection.
     """
     found, settings = checked_settings(
-        detector, options, baseline, instances, perturbations, top_k, seed, prune, rank, min_gain, candidates
+        detector,
+        options,
+        baseline,
+        instances,
+        perturbations,
+        top_k,
+        seed,
+        prune,
+        rank,
+        min_gain,
+        candidates,
+        redraw,
     )
     _check_box(box)
     budget = byte_count(memory)
@@ -161,6 +176,7 @@ def checked_settings(
     rank: Rank,
     min_gain: float,
     candidates: int,
+    redraw: int | None = None,
 ) -> tuple[Detector, DetectSettings]:
     """Return the detector and the settings of a detection, checked; the arguments are those of :func:`detect`.
 
@@ -191,6 +207,7 @@ def checked_settings(
         rank,
         min_gain,
         candidates,
+        redraw,
     )
     return found, settings
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from nid_plugins.detection.draws import Draws
 from nid_plugins.detection.madex import Madex
 from nid_plugins.errors import ModelError
 
@@ -45,12 +46,14 @@ class Asked:
 
     Args:
         group: The group.
+        madex: What asked, and explains.
         targets: Logits of the instances the model answered for, in the group's order; each of shape (M,).
         clipped: Clipped predictions of each.
         error: Why the model stopped answering, or None.
     """
 
     group: Group
+    madex: Madex
     targets: list[Floats] = field(default_factory=list)
     clipped: list[int] = field(default_factory=list)
     error: ModelError | None = None
@@ -58,7 +61,7 @@ class Asked:
 
 def ask(madex: Madex, group: Group) -> Asked:
     """Query the model about a group; when it fails, what it answered before is kept."""
-    asked = Asked(group)
+    asked = Asked(group, madex)
     try:
         for row, off in zip(group.rows, group.off, strict=True):
             targets, clipped = madex.query(row, off)
@@ -69,13 +72,13 @@ def ask(madex: Madex, group: Group) -> Asked:
     return asked
 
 
-def explain(madex: Madex, asked: Asked) -> list[InstanceResult]:
+def explain(asked: Asked) -> list[InstanceResult]:
     """Explain what the model answered."""
     answered = len(asked.targets)
     if not answered:
         return []
     group = asked.group
-    return madex.explain(
+    return asked.madex.explain(
         np.array(asked.targets), group.indices[:answered], asked.clipped, list(group.stuck[:answered])
     )
 
@@ -104,17 +107,17 @@ class Worker:
     ) -> None:
         self._made_of = (box, np.empty((0, len(box.schema))), settings, detector, baseline)
         self._memory = memory
-        self._madex: Madex | None = None
+        self._draws: Draws | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is sent."""
-        return {"_made_of": self._made_of, "_memory": self._memory, "_madex": None}
+        return {"_made_of": self._made_of, "_memory": self._memory, "_draws": None}
 
     def __call__(self, group: Group) -> tuple[list[InstanceResult], ModelError | None]:
         """Return what the instances of a group contribute, and why the model failed if it did."""
         # As in the process that asks: rounding does not depend on the number of cores.
         with threadpool_limits(1, user_api="blas"):
-            if self._madex is None:
-                self._madex = Madex(*self._made_of, memory=self._memory)
-            asked = ask(self._madex, group)
-            return explain(self._madex, asked), asked.error
+            if self._draws is None:
+                self._draws = Draws(Madex(*self._made_of, memory=self._memory))
+            asked = ask(self._draws.of(group.indices[0]), group)
+            return explain(asked), asked.error

@@ -40,6 +40,7 @@ class Madex:
         detector: Finds the interactions.
         baseline: Says what an off field holds.
         memory: Most bytes of perturbed rows, p float64 each, that are made at once.
+        draw: Which draw of masks.
 
     Attributes:
         masks: The masks every instance is queried under, shape (M, p).
@@ -58,15 +59,18 @@ class Madex:
         detector: Detector,
         baseline: Baseline,
         memory: int = MEMORY,
+        draw: int = 0,
     ) -> None:
         p = len(box.schema)
+        self.memory = memory
+        self.draw = draw
         self.step = _rows_within(memory, p, box.batch_size)
         self.box = box
         self.settings = settings
         self.detector = detector
         self.baseline = baseline
         self.background = check_background(baseline, background, p)
-        rng = np.random.default_rng(self._seed(0, 0))
+        rng = np.random.default_rng(self._seed(0, draw))
         self.masks = np.asarray(detector.masks(p, settings.perturbations, rng), dtype=bool)
         self._check_masks(p)
         self._random = detector.random_rows(self.masks)
@@ -78,6 +82,11 @@ class Madex:
         else:
             self._design = MaskDesign(self.masks[: self._random])
         self._selector = GainSelector(self._design, limit=settings.candidates, min_gain=settings.min_gain)
+
+    def redrawn(self, draw: int) -> Madex:
+        """Return the same with other masks."""
+        given = (self.box, self.background, self.settings, self.detector, self.baseline)
+        return Madex(*given, self.memory, draw)
 
     def _check_masks(self, p: int) -> None:
         if self.masks.ndim != 2 or self.masks.shape[1] != p or not self.masks[0].all():

@@ -14,12 +14,13 @@ from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from nid_plugins.detection.aggregate import build_report
+from nid_plugins.detection.draws import Draws
 from nid_plugins.detection.executors import Executor
 from nid_plugins.detection.groups import Asked, Group, Worker, ask, explain
 from nid_plugins.detection.journal import InstanceResult, Journal, fingerprint
 from nid_plugins.detection.madex import MEMORY, Madex
 from nid_plugins.detection.pairs import FEW
-from nid_plugins.detection.settings import AUTO, DetectRequest, DetectSettings
+from nid_plugins.detection.settings import AUTO, LARGE_GROUP, DetectRequest, DetectSettings
 from nid_plugins.detection.stopping import Stop, checkpoints, look
 from nid_plugins.errors import ModelError, NidWarning, SettingError
 from nid_plugins.plugins import get_manager
@@ -38,10 +39,8 @@ if TYPE_CHECKING:
 
 GROUP = 16
 """Instances whose explainers are fitted as one batch. Rounding may depend on it, and a resumed run must agree."""
-LARGE_GROUP = 32
-"""The same in runs of many instances of not too many fields: cheaper, and there is still enough to hand out to workers."""
 MANY = 500
-"""Instances from which on groups are large."""
+"""Instances from which on groups are large: cheaper, and there is still enough to hand out to workers."""
 
 
 class Detection:
@@ -205,8 +204,9 @@ class Detection:
             with spread.hold(worker) as mapped:
                 yield mapped
             return
-        with spread.hold(lambda asked: (explain(madex, asked), asked.error)) as mapped:
-            yield lambda groups: mapped(_answered(madex, groups))
+        draws = Draws(madex)
+        with spread.hold(lambda asked: (explain(asked), asked.error)) as mapped:
+            yield lambda groups: mapped(_answered(draws, groups))
 
     def _journal(self, path: Path, madex: Madex) -> Journal:
         everything = {**self.settings.to_dict(), "epsilon": self.box.epsilon}
@@ -283,10 +283,10 @@ class _Run:
         return True
 
 
-def _answered(madex: Madex, groups: Iterator[Group]) -> Iterator[Asked]:
+def _answered(draws: Draws, groups: Iterator[Group]) -> Iterator[Asked]:
     """Query group by group, until the model fails."""
     for group in groups:
-        asked = ask(madex, group)
+        asked = ask(draws.of(group.indices[0]), group)
         yield asked
         if asked.error is not None:
             return

@@ -18,6 +18,8 @@ RANKS: Final = get_args(Rank)
 DEFAULT_DETECTOR = "least_squares"
 AUTO: Final = "auto"
 """Instances are explained until the ranking is settled."""
+LARGE_GROUP = 32
+"""Most instances whose explainers are fitted as one batch, which has one set of masks."""
 
 
 @dataclass(slots=True)
@@ -35,6 +37,7 @@ class DetectSettings:
     rank: Rank
     min_gain: float
     candidates: int
+    redraw: int | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("instances", 1), ("top_k", 1), ("perturbations", MIN_ROWS), ("candidates", 1)):
@@ -65,6 +68,18 @@ class DetectSettings:
                 "sets can be ranked by gain only where they were chosen by gain",
                 received=f'rank="gain", prune={self.prune!r}',
                 expected='prune="gain", or rank="count" or "strength"',
+            )
+        redraw = self.redraw
+        if redraw is not None and (
+            isinstance(redraw, bool)
+            or not isinstance(redraw, int)
+            or redraw < LARGE_GROUP
+            or redraw % LARGE_GROUP
+        ):
+            raise SettingError(
+                "redraw out of range",
+                received=repr(redraw),
+                expected=f"None, or a multiple of {LARGE_GROUP}: as many instances are explained at a time",
             )
         if not isinstance(self.min_gain, int | float) or not 0 <= self.min_gain < 1:
             raise SettingError(

@@ -210,9 +210,12 @@ def test_rank_and_detector_options_reach_the_detector(call, tmp_path):
     assert result.exit_code == 0, result.output
     settings = nid.InteractionReport.load(tmp_path / "r.json").settings
     assert settings["rank"] == "gain"
-    result = detect(call, "models_under_test:wrapped", tmp_path / "s.json", "--rank", "strength")
+    result = detect(
+        call, "models_under_test:wrapped", tmp_path / "s.json", "--rank", "strength", "--redraw", "64"
+    )
     assert result.exit_code == 0, result.output
-    assert nid.InteractionReport.load(tmp_path / "s.json").settings["rank"] == "strength"
+    by_strength = nid.InteractionReport.load(tmp_path / "s.json").settings
+    assert (by_strength["rank"], by_strength["redraw"]) == ("strength", 64)
     assert settings["options"]["linear"] is False
     assert settings["options"]["hidden"] == [8]
     for wrong in ("linear", "=1", "linear=1 --detector-option linear=2", "nosuch=1"):

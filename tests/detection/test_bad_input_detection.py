@@ -274,6 +274,7 @@ BAD_SETTINGS = [
     ({"perturbations": 23}, "perturbations out of range.*at least 24"),
     ({"top_k": 0}, "top_k out of range"),
     ({"candidates": 0}, "candidates out of range"),
+    ({"redraw": 100}, "redraw out of range.*multiple of 32"),
     ({"seed": -1}, "seed out of range"),
     ({"seed": None}, "seed out of range"),
     ({"seed": 1.0}, "seed out of range"),

@@ -199,6 +199,7 @@ OTHER_SETTINGS = {
     "prune": {"prune": "none"},
     "min_gain": {"min_gain": 0.01},
     "candidates": {"candidates": 7},
+    "redraw": {"redraw": 64},
     "detector": {"detector": "archdetect"},
     "options": {"options": {"orders": 2}},
     "baseline": {"baseline": "sample"},
