@@ -93,16 +93,23 @@ def untouched(model: nn.Module) -> Iterator[None]:
     gpus = {tensor.device for tensor in model.parameters() if tensor.is_cuda} if used else set()
     states = [(gpu, torch.cuda.get_rng_state(gpu)) for gpu in gpus]
     try:
-        for module in training:
-            module.training = False
+        _set_training(training, False)
         yield
     finally:
-        for module in training:
-            module.training = True
+        _set_training(training, True)
         _restore(buffers)
         torch.set_rng_state(cpu)
         for gpu, state in states:
             torch.cuda.set_rng_state(state, gpu)
+
+
+def _set_training(modules: list[nn.Module], training: bool) -> None:
+    for module in modules:
+        # The attribute's own way is slow: it asks first whether it is given a parameter, a module or a buffer.
+        if type(module).__setattr__ is nn.Module.__setattr__:
+            module.__dict__["training"] = training
+        else:  # a scripted module keeps it elsewhere
+            module.training = training
 
 
 def _tree(model: nn.Module) -> list[nn.Module]:

@@ -319,3 +319,19 @@ def test_the_plugins_import_no_framework():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("kind", ["plain", "scripted", "compiled"])
+def test_dropout_is_off_while_the_model_is_asked_and_on_again_after_that(log, unchanged, kind):
+    model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 1), nn.Sigmoid()).train()
+    if kind == "scripted":
+        model = torch.jit.script(model)
+    elif kind == "compiled":
+        model = torch.compile(model, backend="eager")
+    predictor = TorchPredictor(model, log.schema, inputs="matrix", output="probability")
+    with unchanged(model):
+        one, other = predictor(log.rows), predictor(log.rows)
+    assert np.array_equal(one, other)
+    with torch.no_grad():
+        rows = torch.from_numpy(log.rows.astype(np.float32))
+        assert not torch.equal(model(rows), model(rows)), "dropout is at work in training"
