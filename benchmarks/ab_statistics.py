@@ -241,12 +241,17 @@ def main() -> None:
     """Run everything and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=2000)
-    parser.add_argument("--only-patience", action="store_true", help="leave the rest of the result as it is")
+    parser.add_argument(
+        "--only-sizes", action="store_true", help="power and patience; the rest stays as it is"
+    )
     options = parser.parse_args()
     runs = options.runs
     started = time.perf_counter()
-    if options.only_patience:
+    if options.only_sizes:
         result = json.loads((RESULTS / "ab_statistics.json").read_text("utf-8"))
+        for number, (name, world) in enumerate(WORLDS.items()):
+            result["worlds"][name]["power"] = powers(world, runs, 100 * number + 50)
+            print(name, f"{time.perf_counter() - started:.0f} s", flush=True)
         write("ab_statistics", {**result, "patience": patience(WORLDS["geometric"], runs, 990)})
         return
     result = {

@@ -2,8 +2,8 @@
 
 The metric is a ratio of sums, or a mean, with units as what is independent; its variance is the delta method's (Deng, Knoblich
 and Lu, KDD 2018), less what a covariate explains (CUPED: Deng, Xu, Kohavi and Walker, WSDM 2013). The number of units is
-tea-tasting's, by the normal approximation and with the treatments' variance taken as the control's. A rate that rises by a tenth
-varies about a tenth more, so that for changes as large as that the power is a little less than designed.
+tea-tasting's, by the normal approximation, where treatments vary as they do that change every unit's own metric by ``mde``: of
+proportions that is the usual p1(1 - p1) and p2(1 - p2); see :meth:`~nid_plugins.experiment.spread.Spread.of_both`.
 
 The longer each unit is watched, the more impressions it has, so that the variance of a unit depends on the days. With
 timestamps the days are those after which the units seen by then are enough, at the variance they have by then. Take the
@@ -47,6 +47,8 @@ def size(
     timestamp: str | None = None,
 ) -> Sizing:
     """Return the units and days needed to find a change of ``design.mde`` in the primary metric.
+
+    Treatments are taken to change the metric by so much in every unit, and to vary more for it.
 
     Every treatment is to find it against the control with the power of the design. With several treatments alpha is divided
     by their number, unless the correction is ``"none"``; Holm's and Benjamini and Hochberg's need no less where one treatment
@@ -112,7 +114,8 @@ def size_of_effect(
 
     Raises:
         FrameError: As for :func:`size`.
-        SettingError: Both or neither of ``units`` and ``days``; ``days`` when the traffic is unknown; too few units.
+        SettingError: Both or neither of ``units`` and ``days``; ``days`` when the traffic is unknown; too few units, or
+            so few that they find no change, however large.
         MissingExtraError: tea-tasting is not installed.
     """
     if (units is None) == (days is None):
@@ -277,8 +280,11 @@ class _Plan:
         )
 
     def units_for(self, spread: Spread, *, covariate: bool) -> float:
-        """Return the units needed over all variants, infinite where the moments are not known."""
+        """Return the units needed over all variants, infinite where the moments are unknown or nothing varies yet."""
         if not np.isfinite(spread.cov).all() or not spread.mean[0] > 0:
+            return math.inf
+        variance, _, other = spread.variances()
+        if not variance > spread.noise(0) or (covariate and not other > spread.noise(2)):
             return math.inf
         needed = 0.0
         for share in sorted(set(self.design.shares[1:])):
@@ -286,7 +292,8 @@ class _Plan:
             test = self._test(
                 share, spread, covariate=covariate, rel_effect_size=self.design.mde, n_obs=LEAST
             )
-            moments = spread.aggregates()
+            times = spread.of_both(self.design.mde, share / self.design.shares[0], covariate=covariate)
+            moments = spread.aggregates(times)
             least = solved(test, moments, "power")
             if least.power >= self.design.power:  # which its search for the number does not foresee
                 needed = max(needed, LEAST / pair, 2.0 / min(share, self.design.shares[0]))
@@ -302,7 +309,8 @@ class _Plan:
             pair = math.floor(units * (share + self.design.shares[0]))
             test = self._test(share, spread, covariate=covariate, n_obs=max(pair, LEAST))
             found = solved(test, spread.aggregates(), "rel_effect_size")
-            largest = max(largest, float(found.rel_effect_size))
+            ratio = share / self.design.shares[0]
+            largest = max(largest, spread.grown(float(found.rel_effect_size), ratio, covariate=covariate))
         return largest
 
     def reached(self, needed: Callable[[Spread], float]) -> tuple[int | None, int]:
