@@ -4,7 +4,7 @@ Parts, each of a few minutes, kept in one file of results:
 
 * ``cost``: 1,000 instances of 6,000 masks x 39 fields on a DeepFM of DeepCTR-Torch: a whole ``nid.detect`` call over what
   the model's predictions of those rows cost by themselves, in seconds of the clock (with the default executor, whose
-  second thread fits) and of the processor (one thread), floor and call in turn.
+  second thread fits) and of the processor (one thread), floor and call in turn; and what its steps cost.
 * ``fields``: 100, 300 and 1,000 fields, 20 planted pairs, 6,000 masks: seconds an instance and peak memory, each in a
   process of its own.
 * ``ray``: one actor and two, the same groups of instances: seconds an instance once they have begun, and the start.
@@ -33,6 +33,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 import nid_plugins as nid
 from benchmarks.common import RESULTS, write
@@ -41,7 +42,8 @@ from benchmarks.planted_worlds import World as PlantedWorld
 from nid_plugins.detection import RayExecutor, random_masks
 from nid_plugins.detection.glider import checked_settings
 from nid_plugins.detection.groups import Group, Worker
-from nid_plugins.detection.madex import MEMORY
+from nid_plugins.detection.madex import MEMORY, Madex
+from nid_plugins.detection.settings import LARGE_GROUP
 from nid_plugins.frames import read_matrix
 
 FULL = (1000, 6000)
@@ -110,6 +112,43 @@ def cost(rounds: int) -> list[dict[str, Any]]:
         print(one, flush=True)
         found.append(one)
     return found
+
+
+def shares(rounds: int) -> dict[str, Any]:
+    """Time the steps of a detection in one thread, in seconds of the processor an instance; the model alone around each."""
+    model, frame = source("DeepFM")
+    schema = nid.FeatureSchema.of(model)
+    box = nid.wrap(model, schema)
+    rows = read_matrix(frame, schema)
+    detector, settings = checked_settings(
+        "least_squares", None, "mode", FULL[0], MASKS, TOP, 0, "gain", "count", 1e-3, 40
+    )
+    found: list[dict[str, float]] = []
+    with threadpool_limits(1, user_api="blas"):
+        started = time.process_time()
+        madex = Madex(box, rows, settings, detector, nid.get_manager().baseline("mode"), MEMORY)
+        made = time.process_time() - started
+        off, state, clipped = madex.off_values(0), detector.prepare(madex.masks), [0] * LARGE_GROUP
+        for number in range(1 + 10 * rounds):
+            own = range(number * LARGE_GROUP, (number + 1) * LARGE_GROUP)
+            some = rows[[i % len(rows) for i in own]]
+            times = [bare(model, some, madex.masks, LARGE_GROUP // 2)[1]]
+            started = time.process_time()
+            targets = np.array([madex.query(row, off)[0] for row in some])
+            times.append(time.process_time() - started)
+            started = time.process_time()
+            madex.explain(targets, own, clipped, [row == off for row in some])
+            times.append(time.process_time() - started)
+            started = time.process_time()
+            detector.fit(state, targets, [np.random.SeedSequence(0)] * LARGE_GROUP)
+            times.append(time.process_time() - started)
+            times[0] += bare(model, some, madex.masks, LARGE_GROUP // 2)[1]
+            names = ("alone", "query", "explain", "regression")
+            found.append({name: t / LARGE_GROUP for name, t in zip(names, times, strict=True)})
+    first = found.pop(0)
+    once = made + LARGE_GROUP * (first["explain"] - float(np.median([one["explain"] for one in found])))
+    print(once, found[-1], flush=True)
+    return {"once": once, "blocks": found}
 
 
 def one_width(detector: str, fields: int, instances: int) -> dict[str, Any]:
@@ -214,6 +253,25 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def steps(result: dict[str, Any]) -> str:
+    """Return what the steps of a detection cost an instance as a Markdown table."""
+    blocks = result["shares"]["blocks"]
+    parts = {
+        "model alone": [b["alone"] for b in blocks],
+        "rows, what is done around a call, checks of the answers": [b["query"] - b["alone"] for b in blocks],
+        "regression, with the scan of triples": [b["regression"] for b in blocks],
+        "checks, and the choice by held-out gain": [b["explain"] - b["regression"] for b in blocks],
+        "masks, factors and the like, once in 1,000 instances": [result["shares"]["once"] / FULL[0]],
+    }
+    alone = np.median(parts["model alone"])
+    lines = ["| step | ms an instance | of the model's |", "|---|---|---|"]
+    lines += [
+        f"| {name} | {1000 * np.median(times):.2f} | {np.median(times) / alone:.1%} |"
+        for name, times in parts.items()
+    ]
+    return "\n".join(lines)
+
+
 def wide(result: dict[str, Any]) -> str:
     """Return time and memory by the number of fields as a Markdown table."""
     lines = [
@@ -259,6 +317,7 @@ def main() -> None:
     result = json.loads(path.read_text("utf-8")) if path.exists() else {}
     for part in arguments.parts:
         if part == "cost":
+            result["shares"] = shares(arguments.rounds)
             result["cost"] = cost(arguments.rounds)
         elif part == "fields":
             result["fields"] = fields()

@@ -23,6 +23,20 @@ def test_costs_are_medians_of_ratios_round_by_round():
     assert lines[3] == "| `serial` | 10.0 | 26.0 | 2.40 | 4.80 |"
 
 
+def test_steps_are_differences_block_by_block():
+    blocks = [
+        {"alone": a, "query": a + 0.002, "explain": 0.003, "regression": 0.001} for a in (0.010, 0.030, 0.020)
+    ]
+    lines = scale_detection.steps({"shares": {"blocks": blocks, "once": 0.5}}).splitlines()
+    assert [line.split(" | ")[1:] for line in lines[2:]] == [
+        ["20.00", "100.0% |"],
+        ["2.00", "10.0% |"],
+        ["1.00", "5.0% |"],
+        ["2.00", "10.0% |"],
+        ["0.50", "2.5% |"],
+    ]
+
+
 def test_a_narrow_world_is_measured():
     one = scale_detection.one_width("matching_pursuit", 40, 2)
     assert one["found"] > scale_detection.PLANTED // 2
