@@ -190,8 +190,8 @@ def information(log: SimulatedLog) -> dict[str, Sets]:
     }
 
 
-def one_log(seed: int, rows: int) -> list[dict[str, Any]]:
-    """Train the models on one log and read them with every detector, baseline and pruning."""
+def one_log(seed: int, rows: int, detectors: tuple[str, ...] = tuple(INSTANCES)) -> list[dict[str, Any]]:
+    """Train the models on one log and read them with detectors, every baseline and pruning."""
     log = World(seed=seed).draw(rows + rows // 2)
     parts = {
         "train": slice(0, rows),
@@ -230,6 +230,8 @@ def one_log(seed: int, rows: int) -> list[dict[str, Any]]:
             **truth,
         }
         for detector, baseline, prune in settings(model_name):
+            if detector not in detectors:
+                continue
             report = nid.detect(
                 box,
                 valid_log.frame,
@@ -277,6 +279,20 @@ def chance(logs: int) -> float:
             ]
         )
     )
+
+
+def renewed(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the records of an earlier run with those that were made again in their places.
+
+    Raises:
+        RuntimeError: The models are not the same, so that old and new records cannot stand in one table.
+    """
+    key = ("log", "model", "method", "baseline", "prune")
+    new = {tuple(r[name] for name in key): r for r in now}
+    aucs = {(r["log"], r["model"]): r["auc"] for r in before if "auc" in r}
+    if any(aucs[r["log"], r["model"]] != r["auc"] for r in now if "auc" in r):
+        raise RuntimeError("other models than before: run all detectors")
+    return [new.get(tuple(r[name] for name in key), r) for r in before]
 
 
 MEASURES = ("recall_k", "recall_2k", "recall_triples_2k", "pairs")
@@ -331,6 +347,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=60_000)
     parser.add_argument("--show", action="store_true", help="print the tables of the last run")
     parser.add_argument("--out", default="planted_ctr")
+    parser.add_argument("--detectors", nargs="*", help="only these; the last run's records of others stay")
     arguments = parser.parse_args()
     if not arguments.show:
         torch.set_num_threads(1)
@@ -338,7 +355,10 @@ def main() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", nid.NidWarning)
             for seed in range(arguments.first, arguments.first + arguments.logs):
-                runs += one_log(seed, arguments.rows)
+                runs += one_log(seed, arguments.rows, tuple(arguments.detectors or INSTANCES))
+        if arguments.detectors:
+            last = json.loads((RESULTS / f"{arguments.out}.json").read_text("utf-8"))
+            runs = renewed(last["runs"], runs)
         write(
             arguments.out,
             {

@@ -62,3 +62,16 @@ def test_the_loop_finds_a_pair():
     found = explain_one(MaskDesign(masks), 2.0 * masks[:, 1] * masks[:, 4] + masks[:, 0], 0)
     assert found.r2 > 0.95
     assert np.unravel_index(np.argmax(found.pairs), found.pairs.shape) in {(1, 4), (4, 1)}
+
+
+def test_records_made_again_take_the_places_of_the_old_ones():
+    told = {"log": 0, "baseline": "mode", "prune": "gain"}
+    before = [
+        {**told, "model": "-", "method": "mutual information", "pairs": 0.1},
+        {**told, "model": "MLP", "method": "nid", "auc": 0.8, "pairs": 0.2},
+        {**told, "model": "MLP", "method": "archdetect", "auc": 0.8, "pairs": 0.3},
+    ]
+    now = [{**before[1], "pairs": 0.4}]
+    assert planted_ctr.renewed(before, now) == [before[0], now[0], before[2]]
+    with pytest.raises(RuntimeError, match="other models than before"):
+        planted_ctr.renewed(before, [{**now[0], "auc": 0.7}])
