@@ -3,13 +3,16 @@
 A DeepFM trained on a simulated log of 39 fields, and one trained on Criteo's where ``NID_DATA`` names the folder with it.
 Rankings by count (GLIDER's) and by strength are read off the same detections.
 
-* ``logs``: full runs on three disjoint samples of rows, each with three sets of masks: two of them differ by the masks,
-  by the rows, or by both. Runs with fewer queries begin with the same rows and have masks of their own. Beside them stand
-  runs that spend the full run's queries on four times the rows, and one over all rows. Of the places of a full run: the gap
-  to the next one beside the standard error over rows and the scatter over masks.
+* ``full``: full runs on three disjoint samples of rows, each with three sets of masks: two of them differ by the masks,
+  by the rows, or by both. Of the places of a full run: the gap to the next one beside the standard error over rows and
+  the scatter over masks.
+* ``redrawn``: full runs whose masks are drawn anew as they go.
+* ``fewer``: runs with fewer queries begin with the same rows and have masks of their own. Beside them stand runs that spend the
+  full run's queries on four times the rows, those that stop by themselves, and one over all rows.
+* ``kinds``: would other kinds of masks need fewer of them (:mod:`benchmarks.scale_queries_kinds`)?
 * ``planted``: the logs and models of ``benchmarks.planted_ctr``: does a ranking find what was planted?
 
-Run: python -m benchmarks.scale_queries [--parts logs planted] [--logs simulated criteo]
+Run: python -m benchmarks.scale_queries [--parts full redrawn fewer kinds planted] [--logs simulated criteo]
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ import nid_plugins as nid
 from benchmarks import planted_ctr
 from benchmarks.common import RESULTS, write
 from benchmarks.planted_worlds import World as PlantedWorld
+from benchmarks.scale_queries_kinds import kinds
 from nid_plugins.detection.aggregate import ranking
 from nid_plugins.detection.glider import checked_settings
 from nid_plugins.detection.prepared import Detection
@@ -43,17 +47,34 @@ from nid_plugins.frames import read_matrix
 from nid_plugins.simulate import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Sequence
 
 FIELDS = 39
 FULL = (1000, 6000)
 TOP = 20
 RANKS: tuple[Rank, ...] = ("count", "strength")
-FEWER = ((1000, 3000), (1000, 1500), (500, 3000), (250, 6000), (500, 1500), (1000, 750))
+REDRAW = 128
+QUARTER = (1000, 1500)
+FEWER: tuple[tuple[int, int, int | None], ...] = (
+    (1000, 3000, None),
+    (*QUARTER, None),
+    (*QUARTER, REDRAW),
+    (500, 3000, None),
+    (500, 3000, REDRAW),
+    (250, 6000, None),
+    (1000, 1000, None),
+    (1000, 1000, REDRAW),
+    (500, 1500, None),
+    (500, 1500, REDRAW),
+    (1000, 750, None),
+    (1000, 750, REDRAW),
+)
+"""Instances, masks, and after how many instances masks are drawn anew."""
 MORE = (4000, 1500)
 ALL_MASKS = 1500
 AUTO_MASKS = 1500
 SAMPLES = 3
+LOG_PARTS = ("full", "redrawn", "fewer", "kinds")
 PLACES = 30
 NEAR = slice(14, 25)
 """Places 15 to 25: about the end of the top 20."""
@@ -110,10 +131,10 @@ class Bench:
         self.rows = rows[np.random.default_rng(0).permutation(len(rows))]
         self.block = min(MORE[0], len(rows) // SAMPLES)
 
-    def results(self, rows: Any, masks: int, seed: int) -> tuple[Any, list[Any]]:
-        """Explain rows with one set of masks."""
+    def results(self, rows: Any, masks: int, seed: int, redraw: int | None = None) -> tuple[Any, list[Any]]:
+        """Explain rows with one set of masks, or with masks drawn anew after so many rows."""
         detector, settings = checked_settings(
-            "least_squares", None, "mode", len(rows), masks, TOP, seed, "gain", "count", 1e-3, 40
+            "least_squares", None, "mode", len(rows), masks, TOP, seed, "gain", "count", 1e-3, 40, redraw
         )
         detection = Detection(self.box, rows, self.background, detector, settings)
         detection.run()
@@ -130,13 +151,16 @@ class Bench:
         start = number * self.block
         return self.rows[start : start + min(instances, self.block)]
 
-    def run(self, rows: Any, masks: int, seed: int, **told: Any) -> tuple[Run, list[Any]]:
+    def run(
+        self, rows: Any, masks: int, seed: int, redraw: int | None = None, **told: Any
+    ) -> tuple[Run, list[Any]]:
         """Return one run and what its instances contributed."""
         started = time.process_time()
-        settings, results = self.results(rows, masks, seed)
-        run = {"instances": len(rows), "masks": masks, "queries": len(rows) * masks, "seed": seed, **told}
+        settings, results = self.results(rows, masks, seed, redraw)
+        told |= {"instances": len(rows), "masks": masks, "redraw": redraw, "seed": seed}
+        run = {**told, "queries": len(rows) * masks}
         run |= {"top": self.tops(settings, results), "processor": time.process_time() - started}
-        print({**told, "instances": len(rows), "masks": masks, "s": round(run["processor"], 1)}, flush=True)
+        print({**told, "s": round(run["processor"], 1)}, flush=True)
         return run, results
 
     def auto(self, rank: Rank, sample: int, seed: int) -> Run:
@@ -155,7 +179,13 @@ class Bench:
             progress=False,
         )
         used = report.settings["instances_used"]
-        told = {"instances": used, "masks": AUTO_MASKS, "queries": used * AUTO_MASKS, "sample": sample}
+        told = {
+            "instances": used,
+            "masks": AUTO_MASKS,
+            "redraw": None,
+            "queries": used * AUTO_MASKS,
+            "sample": sample,
+        }
         print(rank, told, report.settings["stopped"], flush=True)
         return {**told, "seed": seed, "rank": rank, "top": {rank: ["*".join(f) for f in report.top(TOP)]}}
 
@@ -185,30 +215,53 @@ def places(rank: Rank, full: list[list[Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def log(name: str) -> dict[str, Any] | None:
-    """Return all runs on a log."""
+def log(
+    name: str, parts: Sequence[str] = LOG_PARTS, known: dict[str, Any] | None = None
+) -> dict[str, Any] | None:
+    """Return the runs on a log.
+
+    Args:
+        name: The log.
+        parts: What to run.
+        known: Results of other parts, which are kept.
+    """
     given = trained(name)
     if given is None:
         return None
-    bench = Bench(given)
-    full, near = [], {}
-    for sample in range(SAMPLES):
-        kept = []
-        for seed in range(SAMPLES):
-            run, results = bench.run(bench.sample(sample, FULL[0]), FULL[1], seed, sample=sample)
-            full.append(run)
-            kept.append(results)
-        if sample == 0:
-            near = {rank: places(rank, kept) for rank in RANKS}
+    bench, found = Bench(given), dict(known or {})
+    if "full" in parts:
+        found["full"] = []
+        for sample in range(SAMPLES):
+            kept = []
+            for seed in range(SAMPLES):
+                run, results = bench.run(bench.sample(sample, FULL[0]), FULL[1], seed, sample=sample)
+                found["full"].append(run)
+                kept.append(results)
+            if sample == 0:
+                found["places"] = {rank: places(rank, kept) for rank in RANKS}
     # Masks that no full run has.
-    fewer = [
-        bench.run(bench.sample(sample, instances), masks, SAMPLES + sample, sample=sample)[0]
-        for instances, masks in (*FEWER, MORE)
-        for sample in range(SAMPLES)
-    ]
-    auto = [bench.auto(rank, sample, SAMPLES + sample) for rank in RANKS for sample in range(SAMPLES)]
-    everything = bench.run(bench.rows, ALL_MASKS, 3 * SAMPLES)[0]
-    return {"full": full, "fewer": fewer, "auto": auto, "all": everything, "places": near}
+    if "redrawn" in parts:
+        found["redrawn"] = [
+            bench.run(bench.sample(sample, FULL[0]), FULL[1], 2 * SAMPLES + seed, REDRAW, sample=sample)[0]
+            for sample in range(SAMPLES)
+            for seed in range(2)
+        ]
+    if "fewer" in parts:
+        found["fewer"] = [
+            bench.run(bench.sample(sample, instances), masks, seed, redraw, sample=sample)[0]
+            for instances, masks, redraw in (*FEWER, (*MORE, None))
+            for sample in range(SAMPLES)
+            for seed in (
+                range(SAMPLES, 2 * SAMPLES) if (instances, masks) == QUARTER else (SAMPLES + sample,)
+            )
+        ]
+        found["auto"] = [
+            bench.auto(rank, sample, SAMPLES + sample) for rank in RANKS for sample in range(SAMPLES)
+        ]
+        found["all"] = bench.run(bench.rows, ALL_MASKS, 3 * SAMPLES)[0]
+    if "kinds" in parts:
+        found["kinds"] = kinds(bench)
+    return found
 
 
 def planted(logs: int = 3, rows: int = 60_000) -> list[dict[str, Any]]:
@@ -244,102 +297,10 @@ def planted(logs: int = 3, rows: int = 60_000) -> list[dict[str, Any]]:
     return found
 
 
-def common(runs: Iterable[Run], others: Iterable[Run], rank: str, *, same: bool | None) -> float:
-    """Return the mean number of sets that two runs' tops have in common.
-
-    Args:
-        runs: Some runs.
-        others: The runs to compare each of them with.
-        rank: The ranking.
-        same: Whether of the same sample of rows; None for any. Runs with the same masks are not compared.
-    """
-    others = list(others)
-    found = [
-        len(set(one["top"][rank]) & set(other["top"][rank]))
-        for one in runs
-        for other in others
-        if one["seed"] != other["seed"]
-        and (same is None or same == (one.get("sample") == other.get("sample")))
-    ]
-    return float(np.mean(found)) if found else float("nan")
-
-
-def _told(one: dict[str, Any], rank: str) -> Iterator[tuple[str, list[Run]]]:
-    yield f"{FULL[0]} x {FULL[1]}", one["full"]
-    for instances, masks in (*FEWER, MORE):
-        yield (
-            f"{instances} x {masks}",
-            [r for r in one["fewer"] if (r["instances"], r["masks"]) == (instances, masks)],
-        )
-    auto = [r for r in one["auto"] if r["rank"] == rank]
-    yield f"`auto` ({', '.join(str(r['instances']) for r in auto)}) x {AUTO_MASKS}", auto
-
-
-def table(result: dict[str, Any]) -> str:
-    """Return what runs have of full runs' top 20 as a Markdown table."""
-    lines = [
-        "| log | rank | instances x masks | queries / full | same rows, other masks | other rows, other masks | all rows |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for (name, one), rank in itertools.product(result["logs"].items(), RANKS):
-        if one is None:
-            continue
-        for told, runs in _told(one, rank):
-            share = np.mean([r["queries"] for r in runs]) / (FULL[0] * FULL[1])
-            cells = [common(runs, one["full"], rank, same=same) for same in (True, False)]
-            cells.append(common(runs, [one["all"]], rank, same=None))
-            lines.append(
-                f"| {name} | `{rank}` | {told} | {share:.2f} | "
-                + " | ".join(f"{c:.1f}" for c in cells)
-                + " |"
-            )
-    return "\n".join(lines)
-
-
-def why(result: dict[str, Any]) -> str:
-    """Return by what two full runs differ, and how near their last places are, as a Markdown table."""
-    lines = [
-        "| log | rank | other masks only | other rows only | both | gap to the next place | error over rows | over masks |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for (name, one), rank in itertools.product(result["logs"].items(), RANKS):
-        if one is None:
-            continue
-        # Those of one set of masks, told apart by their rows.
-        as_rows = [{**r, "seed": r["sample"], "sample": r["seed"]} for r in one["full"]]
-        cells = [
-            common(one["full"], one["full"], rank, same=True),
-            common(as_rows, as_rows, rank, same=True),
-            common(one["full"], one["full"], rank, same=False),
-        ]
-        near = one["places"][rank][NEAR]
-        shares = [np.median([p[key] for p in near]) for key in ("gap", "over_rows", "over_masks")]
-        lines.append(
-            f"| {name} | `{rank}` | "
-            + " | ".join([*(f"{c:.1f}" for c in cells), *(f"{100 * s:.1f} %" for s in shares)])
-            + " |"
-        )
-    return "\n".join(lines)
-
-
-def truth(result: dict[str, Any]) -> str:
-    """Return what every ranking has of what was planted as a Markdown table: means over logs and models."""
-    lines = [
-        "| detector | baseline | rank | recall@7 | recall@14 | pairs |",
-        "|---|---|---|---|---|---|",
-    ]
-    runs = result["planted"]
-    for key in dict.fromkeys((r["detector"], r["baseline"], r["rank"]) for r in runs):
-        mine = [r for r in runs if (r["detector"], r["baseline"], r["rank"]) == key]
-        cells = [f"{np.mean([r[m] for r in mine]):.3f}" for m in ("recall_k", "recall_2k", "pairs")]
-        lines.append(f"| `{key[0]}` | {key[1]} | `{key[2]}` | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
 def main() -> None:
     """Run parts of the benchmark and keep the others' last results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--parts", nargs="*", default=["logs", "planted"])
+    parser.add_argument("--parts", nargs="*", default=[*LOG_PARTS, "planted"])
     parser.add_argument("--logs", nargs="*", default=["simulated", "criteo"])
     parser.add_argument("--out", default="scale_queries")
     arguments = parser.parse_args()
@@ -347,12 +308,12 @@ def main() -> None:
     warnings.simplefilter("ignore")
     path = RESULTS / f"{arguments.out}.json"
     result = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    for part in arguments.parts:
-        if part == "logs":
-            for name in arguments.logs:
-                result.setdefault("logs", {})[name] = log(name)
-        elif part == "planted":
-            result["planted"] = planted()
+    logs = result.setdefault("logs", {})
+    for name in arguments.logs if set(arguments.parts) & set(LOG_PARTS) else []:
+        logs[name] = log(name, arguments.parts, logs.get(name))
+        write(arguments.out, {key: value for key, value in result.items() if key != "environment"})
+    if "planted" in arguments.parts:
+        result["planted"] = planted()
         write(arguments.out, {key: value for key, value in result.items() if key != "environment"})
 
 

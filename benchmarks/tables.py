@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent.parent
 HOMES = {
     **{f"lift_{name}": "lift.pooled" for name in ("amazon", "criteo", "deepctr_amazon", "deepctr_criteo")},
     "scale_crosses": "scale_crosses_tables",
+    "scale_queries": "scale_queries_tables",
 }
 """Modules of the results that are not named like theirs."""
 BLOCK = re.compile(r"(<!-- (?P<name>[a-z0-9_.]+) -->\n).*?(\n<!-- end (?P=name) -->)", re.DOTALL)
