@@ -101,6 +101,7 @@ def test_settings_are_in_the_report(box, frame, small):
         "rank": "count",
         "min_gain": 1e-3,
         "candidates": 40,
+        "redraw": None,
         "adapter": "callable",
         "output": "logit",
         "epsilon": 1e-7,
