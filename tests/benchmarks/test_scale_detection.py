@@ -53,5 +53,5 @@ def test_the_last_results_are_complete():
     widest = by_width["matching_pursuit", 1000]
     assert widest["found"] >= 0.9 * scale_detection.PLANTED
     assert widest["megabytes"] < by_width["least_squares", 300]["megabytes"]
-    for make in (scale_detection.table, scale_detection.wide, scale_detection.workers):
+    for make in (scale_detection.table, scale_detection.steps, scale_detection.wide, scale_detection.workers):
         assert make(result).count("\n") > 2
