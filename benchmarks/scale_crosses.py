@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.common import write
-from benchmarks.scale_crosses_compared import CROSSES, LISTED, bare, in_memory, loop
+from benchmarks.scale_crosses_compared import CROSSES, LISTED, bare, in_memory, loading, loop
 from benchmarks.scale_crosses_encodings import encodings
 from nid_plugins.crosses import loops
 from nid_plugins.crosses.threads import thread_count
@@ -224,6 +224,8 @@ def scale(folder: Path, millions: int) -> dict[str, Any]:
     sizes = {way[f"transform{suffix}"]["bytes"] for way in ways for suffix in ("", "_all")}
     found["identical"] = len(digests) == len(sizes) == 1
     found["ids_bytes"] = found["transform"]["bytes"]
+    # Beside each size: the machine's speed may change from one to the next.
+    found["loop"] = step("loop", folder)
     return found
 
 
@@ -252,8 +254,8 @@ def main() -> None:
                 result["in_memory_all"] = step("in-memory", folder, cores=0)
                 result["bare"] = step("bare", folder)
                 result["encodings"] = step("encodings", folder)
-                result["loop"] = step("loop", folder)
                 result["row"] = step("single", folder)
+                result["loading"] = step("loading", folder)
             if millions == 10:
                 result["in_memory_many"] = step("in-memory", folder)
                 result["in_memory_many_all"] = step("in-memory", folder, cores=0)
@@ -289,6 +291,7 @@ def run_step(options: argparse.Namespace) -> None:
         "bare": lambda: bare(folder),
         "encodings": lambda: encodings(folder),
         "loop": lambda: loop(folder),
+        "loading": lambda: loading(folder),
         "engine": lambda: engine(folder, options.engine),
         "single": lambda: single(folder),
     }

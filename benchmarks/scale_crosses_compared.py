@@ -112,3 +112,37 @@ def loop(folder: Path) -> dict[str, Any]:
         folder / "log", [names[i] for i in sorted({i for own in members for i in own})], results[0]
     )
     return found
+
+
+def loading(folder: Path) -> dict[str, Any]:
+    """Time what compiled loops take to be there: on their first use ever, when they are kept on disk, and without them."""
+    import os
+    import subprocess
+    import sys
+
+    import pandas as pd
+
+    few = folder / "few.parquet"
+    pd.read_parquet(min((folder / "log").iterdir())).head(2000).to_parquet(few)
+    code = (
+        "import sys, time, warnings, nid_plugins as nid, pyarrow.parquet\n"
+        "from benchmarks.scale_log import SCHEMA, sets\n"
+        "from nid_plugins.crosses import loops\n"
+        "warnings.simplefilter('ignore')\n"
+        "loops.MANY, start = int(sys.argv[3]), time.process_time()\n"
+        "crosses = nid.fit_crosses(sets(40), sys.argv[1], SCHEMA, min_count=2)\n"
+        "crosses.transform(sys.argv[1], out=sys.argv[2])\n"
+        "print(time.process_time() - start)\n"
+    )
+    found = {}
+    for number, (name, many) in enumerate((("first_s", 0), ("kept_s", 0), ("without_s", 2**62))):
+        command = [sys.executable, "-c", code, str(few), str(folder / f"few{number}"), str(many)]
+        done = subprocess.run(  # noqa: S603 - our own code
+            command,
+            env=os.environ | {"NUMBA_CACHE_DIR": str(folder / "machine code")},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        found[name] = float(done.stdout)
+    return found

@@ -64,47 +64,61 @@ def in_memory(measured: Result, kind: str) -> float:
 
 def compared(result: Result) -> str:
     """Return microseconds a row against dictionary loops, of frames in memory and of files, on one core and on all."""
-    size, loop, bare = result["sizes"][-1], result["loop"], result["bare"]
-    ours = 1e6 / rate(size, "fit") + 1e6 / rate(size, "transform")
-    every = 1e6 / clock(size, "fit") + 1e6 / clock(size, "transform")
+    few, many, size = (result["sizes"][i] for i in (0, 1, -1))
+    bare, cores = result["bare"], result["cores"]
+    plain, ours = per_row(size["numpy"], size["rows"]), per_row(size, size["rows"])
     needed = io_of_fit(size, bare) + bare["read_us_a_row"] + bare["write_us_a_row"]
-    cores, slow = result["cores"], loop["rows_us_a_row"]
-    plain = size["numpy"]["fit"]["processor_s"] + size["numpy"]["transform"]["processor_s"]
-    plain_every = size["numpy"]["fit_all"]["wall_s"] + size["numpy"]["transform_all"]["wall_s"]
-    many = f"{result['in_memory_many']['rows'] / 1e6:.0f} million rows"
-    million, most = (f"{one['rows'] / 1e6:.0f} million rows" for one in (result["in_memory"], size))
+    # The machine's speed changes from one size to the next, and one loop takes but a moment of it.
+    loops = [one["loop"] for one in result["sizes"]]
+    slow, lists = (statistics.median(one[f"{what}_us_a_row"] for one in loops) for what in ("rows", "lists"))
+    parquet = statistics.median(one["parquet_us_a_row"] for one in loops)
+    name = {
+        one["rows"]: f"{one['rows'] / 1e6:.0f} million rows" + (", compiled" if one["compiled"] else "")
+        for one in (few, many, size)
+    }
     rows = [
-        (f"a frame in memory, {million}", 1, in_memory(result["in_memory"], "processor")),
-        (f"a frame in memory, {million}", cores, in_memory(result["in_memory_all"], "wall")),
-        (f"a frame in memory, {many}, compiled", 1, in_memory(result["in_memory_many"], "processor")),
-        (f"a frame in memory, {many}, compiled", cores, in_memory(result["in_memory_many_all"], "wall")),
-        (f"files to files, {most}", 1, plain / size["rows"] * 1e6),
-        (f"files to files, {most}", cores, plain_every / size["rows"] * 1e6),
-        (f"files to files, {most}, compiled", 1, ours),
-        (f"files to files, {most}, compiled", cores, every),
+        (f"a frame in memory, {name[one['rows']]}", used, in_memory(result[key], kind))
+        for one, where in ((few, "in_memory"), (many, "in_memory_many"))
+        for used, key, kind in ((1, where, "processor"), (cores, f"{where}_all", "wall"))
+    ]
+    rows += [
+        (f"files to files, {text}", used, time)
+        for text, times in ((f"{size['rows'] / 1e6:.0f} million rows", plain), (name[size["rows"]], ours))
+        for used, time in zip((1, cores), times, strict=True)
+    ]
+    rows += [
         ("of which reading and writing Parquet and nothing else", 1, needed),
-        ("files to files, compiled, less reading and writing", 1, ours - needed),
-        (f"dictionary loop over NumPy rows, {loop['rows']:,} rows in memory", 1, slow),
-        ("the same loop, reading and writing Parquet", 1, slow + loop["parquet_us_a_row"]),
-        ("dictionary loop over lists, keys zipped, in memory", 1, loop["lists_us_a_row"]),
+        ("files to files, compiled, less reading and writing", 1, ours[0] - needed),
+        (f"dictionary loop over NumPy rows, {loops[0]['rows']:,} rows in memory", 1, slow),
+        ("the same loop, reading and writing Parquet", 1, slow + parquet),
+        ("dictionary loop over lists, keys zipped, in memory", 1, lists),
     ]
     lines = [
         "| fit and transform | cores | microseconds a row | the loop over NumPy rows takes |",
         "|---|---|---|---|",
     ]
     lines += [
-        f"| {name} | {used} | {time:.2f} | {slow / time:.1f} times as long |" for name, used, time in rows
+        f"| {text} | {used} | {time:.2f} | {slow / time:.1f} times as long |" for text, used, time in rows
     ]
     first = in_memory(result["in_memory"] | {"runs": [result["in_memory"]["first"]]}, "processor")
+    spread = sorted(one["rows_us_a_row"] for one in loops)
     lines += [
         "",
         (
-            f"A frame in memory: the median of {len(result['in_memory']['runs'])} runs. The first one in a process, into memory "
-            f"that the system has to find and clear, takes {first:.2f} microseconds a row on one core "
+            f"The loop was timed beside each size, {spread[0]:.0f} to {spread[-1]:.0f} microseconds a row; this is the median. A frame in "
+            f"memory: the median of {len(result['in_memory']['runs'])} runs. The first one in a process, into memory that the system has "
+            f"to find and clear, takes {first:.2f} microseconds a row for {few['rows'] / 1e6:.0f} million rows on one core "
             f"({slow / first:.0f} times)."
         ),
     ]
     return "\n".join(lines)
+
+
+def per_row(measured: Result, rows: int) -> tuple[float, float]:
+    """Return microseconds a row of fit and transform, on one core and, by the clock, on all."""
+    one = measured["fit"]["processor_s"] + measured["transform"]["processor_s"]
+    every = measured["fit_all"]["wall_s"] + measured["transform_all"]["wall_s"]
+    return one / rows * 1e6, every / rows * 1e6
 
 
 def encodings(result: Result) -> str:
@@ -123,10 +137,20 @@ def encodings(result: Result) -> str:
     return "\n".join(lines)
 
 
+def loading(result: Result) -> str:
+    """Return what compiled loops take to be there."""
+    one = result["loading"]
+    first, kept = (one[name] - one["without_s"] for name in ("first_s", "kept_s"))
+    return (
+        f"The first use ever compiles for {first:.0f} s; what it compiled is kept on disk, and loading it takes {kept:.1f} s, which "
+        "few rows do not win back."
+    )
+
+
 def engines(result: Result) -> str:
     """Return what counting costs by other engines."""
     names = {
-        "ours": "NumPy, frequent ids first (ours)",
+        "ours": "NumPy, frequent ids first (ours, not compiled)",
         "polars": "Polars, streaming",
         "duckdb": "DuckDB, grouping sets",
     }
