@@ -5,6 +5,9 @@ Steps of ``benchmarks.scale_crosses``.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -116,10 +119,6 @@ def loop(folder: Path) -> dict[str, Any]:
 
 def loading(folder: Path) -> dict[str, Any]:
     """Time what compiled loops take to be there: on their first use ever, when they are kept on disk, and without them."""
-    import os
-    import subprocess
-    import sys
-
     import pandas as pd
 
     few = folder / "few.parquet"

@@ -103,12 +103,13 @@ class FastBins:
         # By the bits as they stand in a value, so that nothing has to be folded there.
         bits = np.arange(2**16, dtype=np.uint32) << np.uint32(16)
         order = ((bits ^ _flips(bits)) >> np.uint32(16)).astype(np.int64)
-        self._below = (below[order] + 1).astype(np.int32)
+        below, number = below[order], number[order]
+        self._below = (below + 1).astype(np.int32)
         self._steps = np.full((min(int(number.max()), _STEPS), 2**16), np.nan, dtype=np.float32)
         for step, edge in enumerate(self._steps):
-            there = number[order] > step
-            edge[there] = edges[below[order[there]] + step]  # no value reaches NaN, elsewhere
-        crowded = number[order] > _STEPS
+            there = number > step
+            edge[there] = edges[below[there] + step]  # no value reaches NaN, elsewhere
+        crowded = number > _STEPS
         self._crowded = crowded if crowded.any() else crowded[:0]
 
     def codes(

@@ -195,16 +195,13 @@ class FilteredCounter:
         """Most memory of the counters, or of the exact counts of what passed."""
         return self.counts.nbytes if self._frequent is None else min(self._most, self._rows) * _BYTES_A_KEY
 
-    def _hash(self, keys: Int64Array) -> npt.NDArray[np.int64]:
-        return ((keys.view(np.uint64) * _HASH) >> self._shift).view(np.int64)
-
     def add(self, keys: npt.NDArray[np.integer[Any]]) -> None:
         """Count keys in this pass."""
         words: Int64Array = np.ascontiguousarray(keys, dtype=np.int64)
         if self._frequent is None:
             loops.count_hashed(self.counts, words, _HASH, self._shift)
             return
-        words = words[self._frequent[self._hash(words)]]
+        words = words[self._frequent[loops.hashed(words, _HASH, self._shift)]]
         self.table.add(words if self._low is None else words[words > self._low])
 
     def fresh(self) -> FilteredCounter:

@@ -8,6 +8,8 @@ import numpy.typing as npt
 from nid_plugins.crosses import loops
 
 SLOTS = 2**17
+BYTES = SLOTS * (np.dtype(np.uint32).itemsize + np.dtype(np.int64).itemsize)
+"""Memory of a table."""
 MOST = SLOTS // 2
 """Most distinct values: half of the table, so that a value is found in a step or two."""
 
@@ -25,11 +27,6 @@ class DistinctValues:
         self._words: UInt32Array = np.empty(0, dtype=np.uint32)
         self._counts: Int64Array = np.empty(0, dtype=np.int64)
         self._number = 0
-
-    @property
-    def bytes(self) -> int:
-        """Memory of the table."""
-        return SLOTS * (self._words.itemsize + self._counts.itemsize)
 
     def add(self, values: npt.NDArray[np.float32], counts: Int64Array | None = None) -> int:
         """Count values, and return how many were taken: not all where there are too many distinct ones.

@@ -26,7 +26,6 @@ MANY = 2**22
 """Rows from which on it pays to load compiled loops."""
 
 Integers = npt.NDArray[np.integer[Any]]
-Floats = npt.NDArray[np.floating[Any]]
 
 _lock = Lock()
 _asked = False
@@ -53,7 +52,7 @@ def for_rows(rows: int) -> bool:
                         stacklevel=2,
                     )
             _asked = True
-    return _machine is not None
+    return ready()
 
 
 def ready() -> bool:
@@ -63,7 +62,7 @@ def ready() -> bool:
 
 def _plain(*arrays: npt.NDArray[Any]) -> bool:
     """Return whether there are compiled loops, and they take these arrays."""
-    return _machine is not None and all(array.dtype.isnative and array.ndim == 1 for array in arrays)
+    return ready() and all(array.dtype.isnative and array.ndim == 1 for array in arrays)
 
 
 def count(counters: Integers, keys: Integers) -> None:
@@ -77,12 +76,17 @@ def count(counters: Integers, keys: Integers) -> None:
         np.add.at(counters, keys, counters.dtype.type(1))
 
 
+def hashed(keys: npt.NDArray[np.int64], odd: np.uint64, shift: np.uint64) -> npt.NDArray[np.int64]:
+    """Return ``key * odd >> shift``, as uint64, of keys, shape (n,)."""
+    return ((keys.view(np.uint64) * odd) >> shift).view(np.int64)
+
+
 def count_hashed(counters: Integers, keys: npt.NDArray[np.int64], odd: np.uint64, shift: np.uint64) -> None:
-    """Add to the counters one for each key, shape (n,), where ``key * odd >> shift``, as uint64, says."""
+    """Add to the counters one for each key, shape (n,), in the place that :func:`hashed` says."""
     if _plain(keys):
         _machine.count_hashed(counters, keys, odd, shift)
     else:
-        np.add.at(counters, ((keys.view(np.uint64) * odd) >> shift).view(np.int64), counters.dtype.type(1))
+        np.add.at(counters, hashed(keys, odd, shift), counters.dtype.type(1))
 
 
 def count_numbers(counters: Integers, digits: Sequence[Integers], bases: Sequence[int]) -> bool:

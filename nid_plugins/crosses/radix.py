@@ -20,7 +20,7 @@ import numpy.typing as npt
 from nid_plugins.crosses import loops
 from nid_plugins.crosses.bins import fold, raw_bits
 from nid_plugins.crosses.counting import counter_type, nonzero
-from nid_plugins.crosses.distinct import DistinctValues
+from nid_plugins.crosses.distinct import BYTES, DistinctValues
 from nid_plugins.errors import NidWarning
 
 BITS = 32
@@ -61,9 +61,7 @@ class QuantileCounter:
         self._prefixes = np.zeros(1, dtype=np.uint32)  # ascending
         self._below = np.zeros(1, dtype=np.int64)  # values below each prefix
         self._rows = 0
-        self._distinct: DistinctValues | None = None
-        if loops.ready() and memory >= 4 * DistinctValues().bytes:
-            self._distinct = DistinctValues()
+        self._distinct = DistinctValues() if loops.ready() and memory >= 4 * BYTES else None
         self._start()
 
     def _start(self) -> None:
@@ -82,7 +80,7 @@ class QuantileCounter:
     @property
     def bytes(self) -> int:
         """Memory of the counters."""
-        return self.counts.nbytes + (0 if self._distinct is None else self._distinct.bytes)
+        return self.counts.nbytes + (0 if self._distinct is None else BYTES)
 
     def add(self, values: npt.NDArray[np.floating]) -> None:
         """Count some of the column's values in this pass."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from nid_plugins.crosses import loops
 from nid_plugins.schema import DenseField, FeatureSchema, SparseField
 
 if TYPE_CHECKING:
@@ -23,6 +24,15 @@ def slow() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def restored_loops(monkeypatch) -> ModuleType:
+    """The module of loops, which can be compiled; what a test loads of them is gone after it."""
+    pytest.importorskip("numba", reason="compiled loops need numba (extra fast)")
+    monkeypatch.setattr(loops, "_machine", loops._machine)
+    monkeypatch.setattr(loops, "_asked", loops._asked)
+    return loops
 
 
 @pytest.fixture

@@ -15,12 +15,9 @@ from nid_plugins.crosses.radix import QuantileCounter
 
 
 @pytest.fixture(autouse=True)
-def compiled(monkeypatch):
-    pytest.importorskip("numba", reason="compiled loops need numba (extra fast)")
-    monkeypatch.setattr(loops, "_machine", loops._machine)
-    monkeypatch.setattr(loops, "_asked", loops._asked)
-    monkeypatch.setattr(loops, "MANY", 0)
-    assert loops.for_rows(1)
+def compiled(restored_loops, monkeypatch):
+    monkeypatch.setattr(restored_loops, "MANY", 0)
+    assert restored_loops.for_rows(1)
 
 
 def amounts(n, seed=0):

@@ -30,10 +30,8 @@ SPECIAL = np.array(
 
 
 @pytest.fixture(autouse=True)
-def as_it_was(monkeypatch):
-    pytest.importorskip("numba", reason="compiled loops need numba (extra fast)")
-    monkeypatch.setattr(loops, "_machine", loops._machine)
-    monkeypatch.setattr(loops, "_asked", loops._asked)
+def as_they_were(restored_loops):
+    """Every test here may load loops, or hide them."""
 
 
 def load(patch):
